@@ -1,0 +1,83 @@
+// What a backend is: the concept that QuantLinear<B> is generic over.
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "quantlinear/error.hpp"
+#include "quantlinear/precision.hpp"
+#include "quantlinear/quant_bytes.hpp"
+#include "quantlinear/quant_type.hpp"
+#include "quantlinear/report.hpp"
+
+namespace quantlinear {
+
+/// One weight matrix of a layer: `rows` rows of in_features weights in GGUF blocks.
+struct QuantPart {
+  GgufQuantType kind{};
+  QuantBytes bytes;                   ///< exactly matrix_bytes(kind, rows, in_features) bytes
+  std::uint64_t rows = 0;
+  std::vector<float> bias = {};       ///< empty, or `rows` values added to this part's outputs
+};
+
+/// Choices for one layer.
+struct LoadOptions {
+  std::optional<Precision> precision = {};  ///< the backend's default if empty
+};
+
+/// A backend is a cheap, copyable, thread-safe handle of a device. Shapes: input [m, in_features],
+/// output [m, out_features], row-major f32.
+///
+///   Buffer      owning, move-only f32 memory of the device
+///   Input       read-only strided view of activations, made from a `const Buffer&` (host backends:
+///               also from spans and vectors); Output likewise, writable
+///   Context     accumulates work; `flush()` returns when all of it is done. A CPU runs it inline.
+///               One thread at a time per context; any number of contexts.
+///   QuantStore  a weight of one or several parts, still quantised, in the backend's memory; immutable
+///               and usable from many threads. `parts()`: kind and rows of each; `in_features()`,
+///               `out_features()`.
+///
+///   load_quant(part, in_features, options)         one matrix
+///   load_quant_fused(parts, in_features, options)  several over the same input: part order is column order
+///   gemm_quant(ctx, input, store, out, m)          appends out = input * dequant(W)^T + bias; errors are
+///                                                  returned before anything is written
+///   get_rows(ctx, store, row_ids, out)             appends out[i] = dequant(W[row_ids[i]]) (no bias),
+///                                                  out [row_ids.size(), in_features]; row_ids is copied
+///   explain(store, m), memory_plan(parts, in_features, m, options), ledger()
+///   allocate(count), upload(span, buffer), download(ctx, buffer, span)
+template <class B>
+concept Backend = std::copyable<B> && requires(const B backend, typename B::Context& ctx, const typename B::Input input,
+                                               const typename B::Output out, const typename B::QuantStore& store,
+                                               typename B::Buffer& buffer, const typename B::Buffer& const_buffer,
+                                               const QuantPart& part, std::span<const QuantPart> parts,
+                                               std::span<const std::uint64_t> row_ids, std::uint64_t count,
+                                               const LoadOptions& options, std::span<const float> source,
+                                               std::span<float> target) {
+  requires std::movable<typename B::Buffer> && std::movable<typename B::Context> && std::movable<typename B::QuantStore>;
+  requires std::constructible_from<typename B::Input, const typename B::Buffer&, std::uint64_t, std::uint64_t>;
+  requires std::constructible_from<typename B::Output, typename B::Buffer&, std::uint64_t, std::uint64_t>;
+  { backend.name() } -> std::convertible_to<std::string_view>;
+  { backend.new_context() } -> std::same_as<Result<typename B::Context>>;
+  { ctx.flush() } -> std::same_as<Status>;
+  { backend.allocate(count) } -> std::same_as<Result<typename B::Buffer>>;
+  { backend.upload(source, buffer) } -> std::same_as<Status>;
+  { backend.download(ctx, const_buffer, target) } -> std::same_as<Status>;
+  { backend.load_quant(part, count, options) } -> std::same_as<Result<typename B::QuantStore>>;
+  { backend.load_quant_fused(parts, count, options) } -> std::same_as<Result<typename B::QuantStore>>;
+  { backend.gemm_quant(ctx, input, store, out, count) } -> std::same_as<Status>;
+  { backend.get_rows(ctx, store, row_ids, out) } -> std::same_as<Status>;
+  { backend.explain(store, count) } -> std::same_as<Explanation>;
+  { backend.memory_plan(parts, count, count, options) } -> std::same_as<Result<MemoryUse>>;
+  { backend.ledger() } -> std::same_as<MemoryUse>;
+  { store.in_features() } -> std::same_as<std::uint64_t>;
+  { store.out_features() } -> std::same_as<std::uint64_t>;
+  { store.parts() } -> std::same_as<std::span<const QuantPart>>;
+};
+
+}  // namespace quantlinear

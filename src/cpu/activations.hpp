@@ -1,0 +1,72 @@
+// Prepared activations: the layout that every kernel of every instruction set reads.
+//
+// A chunk is 256 consecutive k (the last one of a row may be shorter and is padded with zeros).
+// Data is chunk-major: everything a GEMM needs of one chunk for all m rows is contiguous, whatever
+// the row stride of the caller, so power-of-two strides cannot thrash a cache set.
+//
+//   f32   float   values[chunk][m][256]
+//   a8    int8    values[chunk][m][256]   meta A8Meta [chunk][m]
+//   a16   int16   values[chunk][m][256]   meta A16Meta[chunk][m]
+//         Within each 32 the order is 0..7, 16..23, 8..15, 24..31: what a byte-to-word unpack of
+//         32 weights gives on x86 in two instructions. Exact integer sums do not care.
+//
+// x is about scale * q with integer q, |q| <= max_q. One scale per `block` values: 256 where the
+// weight format is a super-block, 32 where it has small blocks. See docs/numerics.md.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "quantlinear/precision.hpp"
+
+namespace quantlinear::cpu {
+
+inline constexpr std::size_t kChunk = 256;
+
+/// How one weight format wants its activations. Formats with equal specs share one preparation.
+struct ActivationSpec {
+  Precision precision = Precision::f32;
+  std::uint16_t block = 256;   ///< values per scale: 32 or 256; f32: 256
+  std::uint16_t max_q = 0;     ///< largest |q|; f32: 0
+
+  friend bool operator==(const ActivationSpec&, const ActivationSpec&) = default;
+};
+
+struct A8Meta {
+  float scale[8];            ///< of each 32; a block of 256 repeats its one scale
+  std::int16_t sums16[16];   ///< sum of q over each 16
+  std::int16_t sums32[8];    ///< sum of q over each 32
+};
+
+struct A16Meta {
+  float scale[8];
+  std::int32_t sums16[16];
+  std::int32_t sums32[8];
+  /// The same sums as int16 pairs (high, low) with sum = 512 * high + low, low in [-256, 255]: one
+  /// multiply-add instruction takes both, against the weight pair (512 * min, min).
+  std::int16_t split16[16][2];
+  std::int16_t split32[8][2];
+};
+
+/// Prepared activations of m rows.
+struct Activations {
+  const void* values = nullptr;
+  const void* meta = nullptr;   ///< A8Meta, A16Meta or null
+  std::size_t m = 0;
+};
+
+constexpr std::size_t chunks_of(std::size_t in_features) { return (in_features + kChunk - 1) / kChunk; }
+
+constexpr std::size_t value_bytes(Precision precision) {
+  return precision == Precision::f32 ? 4 : precision == Precision::a16 ? 2 : 1;
+}
+constexpr std::size_t meta_bytes(Precision precision) {
+  return precision == Precision::f32 ? 0 : precision == Precision::a16 ? sizeof(A16Meta) : sizeof(A8Meta);
+}
+
+/// Prepares row `row` of m: reads x[in_features], writes its part of every chunk. Returns false if
+/// the row holds a NaN or an infinity; its values and scales are then all zero.
+using PrepareRow = bool (*)(const ActivationSpec& spec, const float* x, std::size_t in_features, std::size_t row,
+                            std::size_t m, void* values, void* meta);
+
+}  // namespace quantlinear::cpu

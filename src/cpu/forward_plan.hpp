@@ -1,0 +1,53 @@
+// How one forward of a store is carried out: which preparations, how much scratch, which pieces.
+// Pure arithmetic on the store and m; `memory_plan` and `gemm_quant` use the same object.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "cpu/kernel_table.hpp"
+#include "quantlinear/backend.hpp"
+
+namespace quantlinear::cpu {
+
+/// One part of a store as the kernels see it.
+struct PartKernels {
+  const FormatKernels* format = nullptr;
+  const ProductKernel* product = nullptr;
+  std::size_t row_bytes = 0;
+  std::size_t spec = 0;           ///< index into LayerKernels::specs
+  std::size_t first_column = 0;   ///< of its outputs
+};
+
+/// Everything about a store that does not depend on m.
+struct LayerKernels {
+  std::size_t in_features = 0;
+  std::size_t out_features = 0;
+  std::vector<PartKernels> parts;
+  std::vector<ActivationSpec> specs;  ///< the distinct preparations: each runs once, whoever needs it
+};
+
+/// Chooses the kernels of every part. `unsupported` if the instruction set lacks one.
+[[nodiscard]] Result<LayerKernels> choose_kernels(const InstructionSet& isa, std::span<const QuantPart> parts,
+                                                  std::uint64_t in_features, std::uint64_t out_features,
+                                                  Precision precision);
+
+/// Offsets into the scratch block for pieces of up to `columns` rows and `lanes` concurrent workers.
+struct ForwardPlan {
+  std::size_t columns = 0;         ///< activation rows of a piece: min(m, kMaxColumns)
+  std::size_t lanes = 1;           ///< workers that share the rows
+  std::size_t granules_per_item = 1;  ///< work item: this many times kRowGranule rows
+  std::size_t items = 0;
+  std::vector<std::size_t> values_at, meta_at;  ///< per spec
+  std::size_t finite_at = 0;       ///< one byte per row: is it finite
+  std::size_t lane_at = 0;         ///< scratch of lane 0
+  std::size_t lane_bytes = 0;
+  std::size_t bytes = 0;           ///< of all
+};
+
+[[nodiscard]] ForwardPlan plan_forward(const LayerKernels& layer, std::span<const QuantPart> parts, std::uint64_t m,
+                                       std::size_t threads);
+
+}  // namespace quantlinear::cpu

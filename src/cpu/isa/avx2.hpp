@@ -1,0 +1,34 @@
+// AVX2 with FMA and F16C (Haswell, Zen and later).
+#pragma once
+
+#include "cpu/kernels/specs.hpp"
+#include "cpu/kernels/x86/avx2_dot.hpp"
+#include "cpu/kernels/x86/avx2_tiles.hpp"
+#include "cpu/kernels/x86/f32.hpp"
+#include "cpu/kernels/x86/products.hpp"
+
+namespace quantlinear::cpu {
+namespace {
+
+struct Isa {
+  static constexpr PrepareRow prepare_row = prepare_row_avx2;
+
+  template <class F>
+  static constexpr auto dequantize = dequantize_blocks<F>;
+
+  template <class F, Precision P>
+  static constexpr ProductKernel product() {
+    constexpr std::size_t kGemmFrom = 9;
+    if constexpr (F::kFamily == Family::float_weight || P == Precision::f32) {
+      return {activation_spec<F, P>(), product_f32<F>, f32_scratch, f32_description};
+    } else if constexpr (P == Precision::a8 && F::kMaxU <= 128) {
+      return integer_product<F, Avx2Dot, Avx2ByteTile<F>, kGemmFrom>(activation_spec<F, P>());
+    } else {
+      // u up to 255: two products would not fit int16. The same integers through 16-bit multiplies.
+      return integer_product<F, Avx2Dot, Avx2WordTile<F>, kGemmFrom>(widened(activation_spec<F, P>()));
+    }
+  }
+};
+
+}  // namespace
+}  // namespace quantlinear::cpu

@@ -1,0 +1,66 @@
+// The vocabulary of byte operations on AVX2 registers (meanings: scalar_vocabulary.hpp).
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+#include <cstring>
+
+namespace quantlinear::cpu {
+namespace {
+
+struct Avx2Vocabulary {
+  using U8x16 = __m128i;
+  using U8x32 = __m256i;
+
+  static U8x32 load32(const std::uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+  static U8x16 load16(const std::uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
+  static U8x16 load8(const std::uint8_t* p) { return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)); }
+
+  static U8x16 u64x2(std::uint64_t a, std::uint64_t b) {
+    return _mm_set_epi64x(static_cast<long long>(b), static_cast<long long>(a));
+  }
+  static U8x32 u64x4(std::uint64_t a, std::uint64_t b, std::uint64_t c, std::uint64_t d) {
+    return join(u64x2(a, b), u64x2(c, d));
+  }
+  static U8x32 u32x8(std::uint32_t a, std::uint32_t b, std::uint32_t c, std::uint32_t d, std::uint32_t e,
+                     std::uint32_t f, std::uint32_t g, std::uint32_t h) {
+    const auto i = [](std::uint32_t x) { return static_cast<int>(x); };
+    return _mm256_setr_epi32(i(a), i(b), i(c), i(d), i(e), i(f), i(g), i(h));
+  }
+  static U8x32 join(U8x16 low, U8x16 high) { return _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1); }
+  static U8x32 fill(std::uint8_t value) { return _mm256_set1_epi8(static_cast<char>(value)); }
+  static U8x32 nibbles(const std::uint8_t* p) {
+    const U8x16 bytes = load16(p);
+    return bit_and(join(bytes, _mm_srli_epi16(bytes, 4)), fill(15));
+  }
+  static U8x32 mask_from_bits(std::uint32_t bits) {
+    // Each byte gets the byte of `bits` that holds its bit; all other bits are then set, so that the
+    // byte is 0xff exactly if its own bit was.
+    const __m256i source =
+        _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
+    const __m256i others = _mm256_set1_epi64x(0x7fbfdfeff7fbfdfe);
+    const __m256i spread = _mm256_shuffle_epi8(_mm256_set1_epi32(static_cast<int>(bits)), source);
+    return _mm256_cmpeq_epi8(_mm256_or_si256(spread, others), _mm256_set1_epi8(-1));
+  }
+
+  static U8x32 bit_and(U8x32 a, U8x32 b) { return _mm256_and_si256(a, b); }
+  static U8x32 bit_or(U8x32 a, U8x32 b) { return _mm256_or_si256(a, b); }
+  static U8x32 bit_xor(U8x32 a, U8x32 b) { return _mm256_xor_si256(a, b); }
+  static U8x32 add(U8x32 a, U8x32 b) { return _mm256_add_epi8(a, b); }
+  static U8x32 sub(U8x32 a, U8x32 b) { return _mm256_sub_epi8(a, b); }
+  template <int N>
+  static U8x32 shr(U8x32 a) {
+    return _mm256_srli_epi16(a, N);
+  }
+  template <int N>
+  static U8x32 shl(U8x32 a) {
+    return _mm256_slli_epi16(a, N);
+  }
+  static U8x32 lookup(U8x16 table, U8x32 index) {
+    return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), index);
+  }
+};
+
+}  // namespace
+}  // namespace quantlinear::cpu

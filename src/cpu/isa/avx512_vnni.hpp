@@ -1,0 +1,33 @@
+// AVX-512 with VNNI (Ice Lake, Zen 4 and later).
+#pragma once
+
+#include "cpu/kernels/specs.hpp"
+#include "cpu/kernels/x86/avx512_dot.hpp"
+#include "cpu/kernels/x86/avx512_tiles.hpp"
+#include "cpu/kernels/x86/f32.hpp"
+#include "cpu/kernels/x86/products.hpp"
+
+namespace quantlinear::cpu {
+namespace {
+
+struct Isa {
+  static constexpr PrepareRow prepare_row = prepare_row_avx2;
+
+  template <class F>
+  static constexpr auto dequantize = dequantize_blocks<F>;
+
+  template <class F, Precision P>
+  static constexpr ProductKernel product() {
+    constexpr std::size_t kGemmFrom = 9;
+    if constexpr (F::kFamily == Family::float_weight || P == Precision::f32) {
+      return {activation_spec<F, P>(), product_f32<F>, f32_scratch, f32_description};
+    } else if constexpr (P == Precision::a8) {
+      return integer_product<F, Avx512Dot, Avx512ByteTile<F>, kGemmFrom>(activation_spec<F, P>());
+    } else {
+      return integer_product<F, Avx512Dot, Avx512WordTile<F>, kGemmFrom>(activation_spec<F, P>());
+    }
+  }
+};
+
+}  // namespace
+}  // namespace quantlinear::cpu

@@ -1,0 +1,213 @@
+// The register tiles of the AVX2 GEMM: 16 rows x 4 columns.
+//
+// Bytes (vpmaddubsw). Products of u <= kMaxU with a <= 127 are summed kSteps deep in int16 before a
+// vpmaddwd with the sub-scale widens them: 1 + 1/kSteps multiplies per 32 products instead of 2.
+//   kSteps = 32767 / (2 * 127 * kMaxU): 8 for 4-bit, 4 for 5-bit, 2 for 6-bit weights.
+// Words (vpmaddwd): weights already carry offset and sub-scale; nothing but multiply-add.
+#pragma once
+
+#include "cpu/kernels/x86/panel.hpp"
+
+namespace quantlinear::cpu {
+namespace {
+
+/// The compiler must not reorder or merge what is on both sides: keeps the accumulators that live in
+/// memory there, and those in registers in registers.
+inline void keep_in_memory() { asm volatile("" ::: "memory"); }
+inline void keep_in_register(__m256i& v) { asm("" : "+x"(v)); }
+
+template <int C>
+[[gnu::always_inline]] inline void clear(__m256i (&total)[C][2]) {
+#pragma GCC unroll 8
+  for (int c = 0; c < C; ++c) total[c][0] = total[c][1] = _mm256_setzero_si256();
+}
+
+/// acc = acc + scale * sum, the canonical step.
+inline void f32_step(float* tile, __m256 scale, __m256i sum) {
+  _mm256_storeu_ps(tile, _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(sum), _mm256_loadu_ps(tile)));
+}
+inline void f32_step_minus(float* tile, __m256 scale, __m256i sum) {
+  _mm256_storeu_ps(tile, _mm256_fnmadd_ps(scale, _mm256_cvtepi32_ps(sum), _mm256_loadu_ps(tile)));
+}
+
+/// sum over pairs of factors[i] (int16 pairs of 8 rows) * sums[i] (int16 pair of the column).
+template <int N>
+inline __m256i sums_product(const std::int32_t (*factors)[kPanelRows], int half, const std::int16_t* sums) {
+  __m256i total = _mm256_setzero_si256();
+  for (int i = 0; i < N; ++i) {
+    total = _mm256_add_epi32(total, _mm256_madd_epi16(load256(&factors[i][8 * half]), broadcast32(sums + 2 * i)));
+  }
+  return total;
+}
+
+template <class F>
+struct Avx2ByteTile {
+  using Panel = BytePanel;
+  using Meta = A8Meta;
+  static constexpr int kColumns = 4;
+  static constexpr int kSubSteps = F::kScaleStep / 4;  // steps of 4 k per sub-block
+  static constexpr int kFit = 32767 / (2 * 127 * F::kMaxU);
+  static constexpr int kSteps = kFit >= kSubSteps ? kSubSteps : kFit >= 4 ? 4 : kFit >= 2 ? 2 : 1;
+  static_assert(kFit >= 1);
+
+  /// The products of kSteps steps from step k4 on, 16 rows x C columns, in int16.
+  template <int C>
+  [[gnu::always_inline]] static void products(const Panel& panel, int k4, const ChunkX<A8Meta>& x, __m256i (&p)[C][2]) {
+    #pragma GCC unroll 8
+    for (int step = 0; step < kSteps; ++step) {
+      const __m256i w0 = load256(panel.u[k4 + step][0]), w1 = load256(panel.u[k4 + step][8]);
+#pragma GCC unroll 8
+      for (int c = 0; c < C; ++c) {
+        const __m256i a = broadcast32(x.column(c) + 4 * (k4 + step));
+        const __m256i p0 = _mm256_maddubs_epi16(w0, a), p1 = _mm256_maddubs_epi16(w1, a);
+        p[c][0] = step == 0 ? p0 : _mm256_add_epi16(p[c][0], p0);
+        p[c][1] = step == 0 ? p1 : _mm256_add_epi16(p[c][1], p1);
+        keep_in_register(p[c][0]);
+        keep_in_register(p[c][1]);
+      }
+    }
+  }
+
+  /// total[c] = sum over `steps4` steps from k4 on of scale(j) * products.
+  template <int C>
+  [[gnu::always_inline]] static void accumulate(const Panel& panel, int k4, int end, const ChunkX<A8Meta>& x,
+                                                __m256i (&total)[C][2], const auto& scale_of) {
+    clear(total);
+    if constexpr (kSteps >= 4) keep_in_memory();
+#pragma GCC unroll 1
+    for (; k4 < end; k4 += kSteps) {
+      __m256i p[C][2];
+      products<C>(panel, k4, x, p);
+      for (int h = 0; h < 2; ++h) {
+        const __m256i scale = scale_of(k4, h);
+        for (int c = 0; c < C; ++c) total[c][h] = _mm256_add_epi32(total[c][h], _mm256_madd_epi16(p[c][h], scale));
+      }
+      if constexpr (kSteps >= 4) keep_in_memory();
+    }
+  }
+
+  template <int C>
+  [[gnu::noinline]] static void chunk(const Panel& panel, int groups, const ChunkX<A8Meta>& x, float* tile) {
+    alignas(32) __m256i total[C][2];
+    const PanelScales& s = panel.scales;
+    if constexpr (F::kFamily == Family::super_block) {
+      accumulate<C>(panel, 0, kChunk / 4, x, total,
+                    [&](int k4, int h) { return load256(&s.sub_scale[k4 / kSubSteps][8 * h]); });
+      for (int c = 0; c < C; ++c) {
+        const __m256 da = _mm256_broadcast_ss(&x.meta[c].scale[0]);
+        for (int h = 0; h < 2; ++h) {
+          float* t = tile + 16 * c + 8 * h;
+          __m256i by_sums = _mm256_setzero_si256();
+          if constexpr (F::kHasMin || F::kOffset != 0) {
+            by_sums = F::kScaleStep == 32 ? sums_product<4>(s.sums_factor, h, x.meta[c].sums32)
+                                          : sums_product<8>(s.sums_factor, h, x.meta[c].sums16);
+          }
+          const __m256i sum = F::kOffset != 0 ? _mm256_sub_epi32(total[c][h], by_sums) : total[c][h];
+          f32_step(t, _mm256_mul_ps(_mm256_load_ps(&s.d[0][8 * h]), da), sum);
+          if constexpr (F::kHasMin) f32_step_minus(t, _mm256_mul_ps(_mm256_load_ps(&s.min[0][8 * h]), da), by_sums);
+        }
+      }
+    } else {
+      constexpr int kScales = 32 / F::kScaleStep;  // per group
+      for (int j = 0; j < groups * kScales; ++j) {
+        accumulate<C>(panel, j * kSubSteps, (j + 1) * kSubSteps, x, total,
+                      [](int, int) { return _mm256_set1_epi16(1); });
+        const int g = j / kScales;
+        for (int c = 0; c < C; ++c) {
+          const __m256 da = _mm256_broadcast_ss(&x.meta[c].scale[g]);
+          const int sum_of_a = kScales == 1 ? x.meta[c].sums32[g] : x.meta[c].sums16[j];
+          for (int h = 0; h < 2; ++h) {
+            __m256i sum = total[c][h];
+            if constexpr (F::kOffset != 0) sum = _mm256_sub_epi32(sum, _mm256_set1_epi32(F::kOffset * sum_of_a));
+            f32_step(tile + 16 * c + 8 * h, _mm256_mul_ps(_mm256_load_ps(&s.d[j][8 * h]), da), sum);
+            if constexpr (F::kHasMin) {
+              f32_step(tile + 16 * c + 8 * h, _mm256_mul_ps(_mm256_load_ps(&s.min[g][8 * h]), da), _mm256_set1_epi32(sum_of_a));
+            }
+          }
+        }
+      }
+    }
+  }
+};
+
+template <class F>
+struct Avx2WordTile {
+  using Panel = WordPanel;
+  using Meta = A16Meta;
+  static constexpr int kColumns = 4;
+
+  template <int C>
+  [[gnu::always_inline]] static void accumulate(const Panel& panel, int k2, int end, const ChunkX<A16Meta>& x,
+                                                __m256i (&total)[C][2]) {
+    clear(total);
+#pragma GCC unroll 1
+    for (; k2 < end; k2 += 4) {
+#pragma GCC unroll 4
+      for (int step = 0; step < 4; ++step) {
+        const __m256i w0 = load256(panel.w[k2 + step][0]), w1 = load256(panel.w[k2 + step][8]);
+#pragma GCC unroll 8
+        for (int c = 0; c < C; ++c) {
+          const __m256i a = broadcast32(x.column(c) + 4 * (k2 + step));
+          total[c][0] = _mm256_add_epi32(total[c][0], _mm256_madd_epi16(w0, a));
+          total[c][1] = _mm256_add_epi32(total[c][1], _mm256_madd_epi16(w1, a));
+          keep_in_register(total[c][0]);
+          keep_in_register(total[c][1]);
+        }
+      }
+    }
+  }
+
+  template <int C>
+  [[gnu::noinline]] static void chunk(const Panel& panel, int groups, const ChunkX<A16Meta>& x, float* tile) {
+    __m256i total[C][2];
+    const PanelScales& s = panel.scales;
+    if constexpr (F::kFamily == Family::super_block) {
+      accumulate<C>(panel, 0, kChunk / 2, x, total);
+      for (int c = 0; c < C; ++c) {
+        const __m256 da = _mm256_broadcast_ss(&x.meta[c].scale[0]);
+        for (int h = 0; h < 2; ++h) {
+          float* t = tile + 16 * c + 8 * h;
+          f32_step(t, _mm256_mul_ps(_mm256_load_ps(&s.d[0][8 * h]), da), total[c][h]);
+          if constexpr (F::kHasMin) {
+            const __m256i by_sums = F::kScaleStep == 32 ? sums_product<8>(s.sums_factor, h, x.meta[c].split32[0])
+                                                        : sums_product<16>(s.sums_factor, h, x.meta[c].split16[0]);
+            f32_step_minus(t, _mm256_mul_ps(_mm256_load_ps(&s.min[0][8 * h]), da), by_sums);
+          }
+        }
+      }
+    } else if constexpr (F::kScaleStep == 32) {
+      for (int g = 0; g < groups; ++g) {
+        accumulate<C>(panel, 16 * g, 16 * g + 16, x, total);
+        for (int c = 0; c < C; ++c) {
+          const __m256 da = _mm256_broadcast_ss(&x.meta[c].scale[g]);
+          for (int h = 0; h < 2; ++h) {
+            float* t = tile + 16 * c + 8 * h;
+            f32_step(t, _mm256_mul_ps(_mm256_load_ps(&s.d[g][8 * h]), da), total[c][h]);
+            if constexpr (F::kHasMin) {
+              f32_step(t, _mm256_mul_ps(_mm256_load_ps(&s.min[g][8 * h]), da), _mm256_set1_epi32(x.meta[c].sums32[g]));
+            }
+          }
+        }
+      }
+    } else {
+      // Scales per 16: in the a16 order weights 0..15 of a group are steps 0..3 and 8..11.
+      for (int g = 0; g < groups; ++g) {
+        for (int part = 0; part < 2; ++part) {
+          __m256i more[C][2];
+          accumulate<C>(panel, 16 * g + 4 * part, 16 * g + 4 * part + 4, x, total);
+          accumulate<C>(panel, 16 * g + 8 + 4 * part, 16 * g + 12 + 4 * part, x, more);
+          for (int c = 0; c < C; ++c) {
+            const __m256 da = _mm256_broadcast_ss(&x.meta[c].scale[g]);
+            for (int h = 0; h < 2; ++h) {
+              f32_step(tile + 16 * c + 8 * h, _mm256_mul_ps(_mm256_load_ps(&s.d[2 * g + part][8 * h]), da),
+                       _mm256_add_epi32(total[c][h], more[c][h]));
+            }
+          }
+        }
+      }
+    }
+  }
+};
+
+}  // namespace
+}  // namespace quantlinear::cpu

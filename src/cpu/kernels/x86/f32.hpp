@@ -1,0 +1,137 @@
+// Precision f32: exact weights times the caller's own activations.
+//
+// Canonical order (docs/numerics.md): within a chunk of 256, lane l adds the products k = l, l+8, ...
+// by fused multiply-add; the eight lanes are added as a tree; the chunks are added in order. With
+// lanes along k neither side needs a transposition, in GEMV and GEMM alike.
+#pragma once
+
+#include "cpu/kernels/x86/decode.hpp"
+#include "cpu/kernels/x86/gemv.hpp"
+
+namespace quantlinear::cpu {
+namespace {
+
+inline constexpr std::size_t kF32PanelRows = 16;
+/// Rows x columns of the f32 tile: 12 accumulators of 16 registers, 7 loads for 12 multiply-adds.
+inline constexpr int kF32TileRows = 4;
+inline constexpr int kF32TileColumns = 3;
+/// From this m on, decoding once into a panel beats decoding for every few columns.
+inline constexpr std::size_t kF32GemmFrom = 3;
+
+inline const float* f32_values(const Activations& x, std::size_t chunk, std::size_t column) {
+  return static_cast<const float*>(x.values) + (chunk * x.m + column) * kChunk;
+}
+
+/// Eight rows, C columns, decoded in registers.
+template <class F, int C>
+[[gnu::noinline]] void gemv_f32_rows(const ProductArgs& args, const Rows8& rows, std::size_t c0, __m256 (&acc)[C]) {
+  for (std::size_t k = 0; k < args.in_features; k += kChunk) {
+    const std::size_t count = args.in_features - k < kChunk ? args.in_features - k : kChunk;
+    const std::size_t at = k / F::kBlockElements * F::kBlockBytes;
+    const std::size_t ahead = at + kPrefetch < args.row_bytes ? at + kPrefetch : at + kPrefetch + 7 * args.row_bytes;
+    const float* x = f32_values(args.x, k / kChunk, c0);
+    __m256 sums[C][8];
+#pragma GCC unroll 1
+    for (int i = 0; i < 8; ++i) {
+      prefetch<static_cast<int>(kChunk / F::kBlockElements * F::kBlockBytes)>(rows.row[i] + ahead);
+      __m256 s[C];
+      for (int c = 0; c < C; ++c) s[c] = _mm256_setzero_ps();
+      for_each_group<F>(rows.row[i] + at, count, [&](std::size_t g, const Floats32& w) {
+        for (int j = 0; j < 4; ++j) {
+          for (int c = 0; c < C; ++c) {
+            s[c] = _mm256_fmadd_ps(w.v[j], _mm256_loadu_ps(x + static_cast<std::size_t>(c) * kChunk + 32 * g + 8 * static_cast<std::size_t>(j)), s[c]);
+          }
+        }
+      });
+      for (int c = 0; c < C; ++c) sums[c][i] = s[c];
+    }
+    for (int c = 0; c < C; ++c) acc[c] = _mm256_add_ps(acc[c], sums8(sums[c]));
+  }
+}
+
+/// One tile of a panel [16][256] against C columns of a chunk, added to the tile of results
+/// [column][16].
+template <int C>
+[[gnu::always_inline]] inline void f32_tile(const float* panel, const float* x, std::size_t count, float* tile) {
+  __m256 s[kF32TileRows][C];
+  for (auto& row : s) {
+    for (auto& v : row) v = _mm256_setzero_ps();
+  }
+  for (std::size_t k = 0; k < count; k += 8) {
+    __m256 xv[C];
+    for (int c = 0; c < C; ++c) xv[c] = _mm256_loadu_ps(x + static_cast<std::size_t>(c) * kChunk + k);
+    for (int r = 0; r < kF32TileRows; ++r) {
+      const __m256 w = _mm256_loadu_ps(panel + static_cast<std::size_t>(r) * kChunk + k);
+      for (int c = 0; c < C; ++c) s[r][c] = _mm256_fmadd_ps(w, xv[c], s[r][c]);
+    }
+  }
+  for (int c = 0; c < C; ++c) {
+    __m256 v[8];
+    for (int r = 0; r < 8; ++r) v[r] = s[r % kF32TileRows][c];
+    float* t = tile + 16 * c;
+    _mm_storeu_ps(t, _mm_add_ps(_mm_loadu_ps(t), _mm256_castps256_ps128(sums8(v))));
+  }
+}
+
+template <class F>
+void gemm_f32(const ProductArgs& args) noexcept {
+  const std::size_t m = args.x.m;
+  float* panel = reinterpret_cast<float*>(args.scratch);
+  float* tile = panel + kF32PanelRows * kChunk;
+  for (std::size_t row = args.row_begin; row < args.row_end; row += kF32PanelRows) {
+    const std::size_t rows = args.row_end - row < kF32PanelRows ? args.row_end - row : kF32PanelRows;
+    std::memset(tile, 0, m * kF32PanelRows * sizeof(float));
+    for (std::size_t k = 0; k < args.in_features; k += kChunk) {
+      const std::size_t count = args.in_features - k < kChunk ? args.in_features - k : kChunk;
+      const std::uint8_t* block = args.weights + row * args.row_bytes + k / F::kBlockElements * F::kBlockBytes;
+      for (std::size_t r = 0; r < rows; ++r) {
+        for_each_group<F>(block + r * args.row_bytes, count,
+                          [&](std::size_t g, const Floats32& w) { store32(panel + r * kChunk + 32 * g, w); });
+      }
+      const std::size_t padded = (count + 7) / 8 * 8;
+      std::size_t c = 0;
+      const auto columns = [&]<int C>() {
+        const float* x = f32_values(args.x, k / kChunk, c);
+        for (std::size_t r = 0; r < rows; r += kF32TileRows) {
+          f32_tile<C>(panel + r * kChunk, x, padded, tile + c * kF32PanelRows + r);
+        }
+        c += C;
+      };
+      while (c + kF32TileColumns <= m) columns.template operator()<kF32TileColumns>();
+      while (c < m) columns.template operator()<1>();
+    }
+    for (std::size_t c = 0; c < m; ++c) {
+      for (std::size_t r = 0; r < rows; r += 8) {
+        const std::size_t left = rows - r < 8 ? rows - r : 8;
+        store_rows(args, row + r, left, c, _mm256_loadu_ps(tile + c * kF32PanelRows + r));
+      }
+    }
+  }
+}
+
+template <class F>
+void product_f32(const ProductArgs& args) noexcept {
+  if (args.x.m >= kF32GemmFrom) return gemm_f32<F>(args);
+  for (std::size_t row = args.row_begin; row < args.row_end; row += 8) {
+    const Rows8 rows(args.weights, args.row_bytes, row, args.row_end);
+    const auto pass = [&]<int C>() {
+      __m256 acc[C];
+      for (int c = 0; c < C; ++c) acc[c] = _mm256_setzero_ps();
+      gemv_f32_rows<F, C>(args, rows, 0, acc);
+      for (int c = 0; c < C; ++c) store_rows(args, row, rows.count, static_cast<std::size_t>(c), acc[c]);
+    };
+    if (args.x.m == 1) pass.template operator()<1>();
+    if (args.x.m == 2) pass.template operator()<2>();
+  }
+}
+
+inline std::size_t f32_scratch(std::size_t m) {
+  return m < kF32GemmFrom ? 0 : (kF32PanelRows * kChunk + m * kF32PanelRows) * sizeof(float);
+}
+inline KernelDescription f32_description(std::size_t m) {
+  if (m < kF32GemmFrom) return {"gemv", "blocks read in place, decoded to f32 in registers", 8, 2};
+  return {"gemm", "16 rows x 256 decoded to an f32 panel in the first-level cache", kF32TileRows, kF32TileColumns};
+}
+
+}  // namespace
+}  // namespace quantlinear::cpu

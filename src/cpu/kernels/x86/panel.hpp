@@ -1,0 +1,189 @@
+// Panels: 16 weight rows of one chunk (256 k), unpacked once for all m and laid out so that a
+// 32-bit broadcast of activations multiplies 8 or 16 rows at once.
+//
+//   bytes   u      [k/4][row][4]   unsigned, offset not applied     64 cache lines, 16 KiB / 4
+//   words   q * s  [k/2][row][2]   signed 16 bits, offset and sub-scale applied
+//
+// The panel and the activations of a tile live in the first-level cache; the unpacking is paid
+// once per chunk and panel, however large m is.
+#pragma once
+
+#include "cpu/kernels/x86/ymm.hpp"
+
+namespace quantlinear::cpu {
+namespace {
+
+inline constexpr std::size_t kPanelRows = 16;
+
+/// What accompanies the weights of a panel; which members are used depends on format and precision.
+struct PanelScales {
+  /// super_block, bytes: sub-scale of each 16 or 32 as a pair of equal int16, [j][row]
+  alignas(64) std::int32_t sub_scale[16][kPanelRows];
+  /// super_block: factors of the activation sums, int16 pairs. bytes: (t_2i, t_2i+1), t = min or
+  /// offset * scale; words: (512 * min_j, min_j) against the split sums.
+  alignas(64) std::int32_t sums_factor[16][kPanelRows];
+  /// super_block: d in d[0], dmin in min[0]; small_block: one per scale, at most 16
+  alignas(64) float d[16][kPanelRows];
+  alignas(64) float min[16][kPanelRows];
+};
+
+struct BytePanel {
+  alignas(64) std::uint8_t u[kChunk / 4][kPanelRows][4];
+  PanelScales scales;
+};
+struct WordPanel {
+  alignas(64) std::int16_t w[kChunk / 2][kPanelRows][2];
+  PanelScales scales;
+};
+
+/// Transposes eight registers of 32-bit lanes and stores the first `count` lanes as rows of a
+/// 16-wide array, at column `half`*8.
+inline void store_transposed(__m256i (&v)[8], std::int32_t (*out)[kPanelRows], int half, int count) {
+  transpose8(v);
+  for (int i = 0; i < count; ++i) store256(&out[i][8 * half], v[i]);
+}
+
+/// The pairs (t_2i, t_2i+1) of a super-block's 16 sub-scales or mins, as dwords.
+template <class F>
+inline void pack_sums_factors(const Rows8& rows, std::size_t at, int half, PanelScales& out, bool words) {
+  constexpr int kSubBlocks = 256 / F::kScaleStep;
+  const auto t_bytes = [&](int i) {
+    if constexpr (F::kHasMin) {
+      return F::template mins<V>(rows.row[i] + at);
+    } else {
+      return F::template scales<V>(rows.row[i] + at);
+    }
+  };
+  if (words) {
+    for (int part = 0; part < kSubBlocks / 8; ++part) {
+      __m256i v[8];
+      for (int i = 0; i < 8; ++i) {
+        const __m128i t = t_bytes(i);
+        const __m256i lanes = _mm256_cvtepi8_epi32(part == 0 ? t : _mm_unpackhi_epi64(t, t));
+        v[i] = _mm256_mullo_epi32(lanes, _mm256_set1_epi32(0x00010200));  // (512 t, t)
+      }
+      store_transposed(v, out.sums_factor + 8 * part, half, 8);
+    }
+    return;
+  }
+  __m256i v[8];
+  const short factor = F::kHasMin ? 1 : F::kOffset;
+  for (int i = 0; i < 8; ++i) {
+    v[i] = _mm256_mullo_epi16(_mm256_cvtepi8_epi16(t_bytes(i)), _mm256_set1_epi16(factor));
+  }
+  store_transposed(v, out.sums_factor, half, kSubBlocks / 2);
+}
+
+template <class F>
+inline void pack_super_scales(const Rows8& rows, std::size_t at, int half, PanelScales& out, bool words) {
+  _mm256_store_ps(&out.d[0][8 * half], scales8<F>(rows, at));
+  if constexpr (F::kHasMin) {
+    _mm256_store_ps(&out.min[0][8 * half], halves8(rows, at, [](const std::uint8_t* b) { return F::dmin_bits(b); }));
+  }
+  if (F::kHasMin || (F::kOffset != 0 && !words)) pack_sums_factors<F>(rows, at, half, out, words);
+  if (words) return;
+  constexpr int kSubBlocks = 256 / F::kScaleStep;
+  __m256i low[8], high[8];
+  for (int i = 0; i < 8; ++i) {
+    const __m256i s = _mm256_cvtepi8_epi16(F::template scales<V>(rows.row[i] + at));
+    low[i] = _mm256_permute4x64_epi64(s, 0xd8);  // so that the in-lane unpack keeps the order
+    high[i] = _mm256_unpackhi_epi16(low[i], low[i]);
+    low[i] = _mm256_unpacklo_epi16(low[i], low[i]);
+  }
+  store_transposed(low, out.sub_scale, half, 8);
+  if constexpr (kSubBlocks == 16) store_transposed(high, out.sub_scale + 8, half, 8);
+}
+
+/// One group of 32 k of eight rows into a byte panel.
+template <class Group>
+inline void pack_bytes(Group group, int g, int half, BytePanel& panel) {
+  __m256i v[8];
+  unroll<8>([&]<int I>() { v[I] = group.template operator()<I>(); });
+  transpose8(v);
+  for (int i = 0; i < 8; ++i) store256(panel.u[8 * g + i][8 * half], v[i]);
+}
+
+/// The same into a word panel; words(u, row) applies offset and scale.
+template <class Group>
+inline void pack_words(Group group, int g, int half, WordPanel& panel) {
+  __m256i low[8], high[8];
+  unroll<8>([&]<int I>() {
+    const Words32 w = group.template operator()<I>();
+    low[I] = w.low;
+    high[I] = w.high;
+  });
+  transpose8(low);
+  transpose8(high);
+  for (int i = 0; i < 8; ++i) {
+    store256(panel.w[16 * g + i][8 * half], low[i]);
+    store256(panel.w[16 * g + 8 + i][8 * half], high[i]);
+  }
+}
+
+template <class F>
+inline Words32 signed_words(__m256i u) {
+  Words32 w = widen(u);
+  if constexpr (F::kOffset != 0) {
+    const __m256i offset = _mm256_set1_epi16(F::kOffset);
+    w = {_mm256_sub_epi16(w.low, offset), _mm256_sub_epi16(w.high, offset)};
+  }
+  return w;
+}
+
+/// Packs chunk `chunk` (`groups` groups of 32 k) of rows first .. first+15 (the last row repeated).
+template <class F, class Panel>
+[[gnu::noinline]] void pack_panel(const ProductArgs& args, std::size_t first, std::size_t chunk, int groups, Panel& panel) {
+  constexpr bool kWords = std::is_same_v<Panel, WordPanel>;
+  for (int half = 0; half < 2; ++half) {
+    const std::size_t start = first + 8 * static_cast<std::size_t>(half);
+    const Rows8 rows(args.weights, args.row_bytes, start < args.row_end ? start : args.row_end - 1, args.row_end);
+    const auto pack_group = [&]<int J>(std::size_t at, int g, const auto& scale_of) {
+      if constexpr (kWords) {
+        pack_words([&]<int I>() {
+          Words32 w = signed_words<F>(F::template group<V, J>(rows.row[I] + at));
+          if constexpr (F::kFamily == Family::super_block) {
+            const __m256i s = scale_of.template operator()<I, J>();
+            w = {_mm256_mullo_epi16(w.low, s), _mm256_mullo_epi16(w.high, s)};
+          }
+          return w;
+        }, g, half, panel);
+      } else {
+        pack_bytes([&]<int I>() { return F::template group<V, J>(rows.row[I] + at); }, g, half, panel);
+      }
+    };
+    if constexpr (F::kFamily == Family::super_block) {
+      const std::size_t at = chunk * F::kBlockBytes;
+      pack_super_scales<F>(rows, at, half, panel.scales, kWords);
+      __m256i words[8];
+      if constexpr (kWords) {
+        for (int i = 0; i < 8; ++i) words[i] = ScaleLanes<F>(F::template scales<V>(rows.row[i] + at)).words;
+      }
+      unroll<8>([&]<int J>() {
+        pack_group.template operator()<J>(at, J, [&]<int I, int G>() {
+          return _mm256_shuffle_epi8(words[I], _mm256_set1_epi16(static_cast<short>(2 * G | (2 * G + 1) << 8)));
+        });
+      });
+    } else {
+      constexpr int kGroups = F::kBlockElements / 32;
+      for (int b = 0; b * kGroups < groups; ++b) {
+        const std::size_t at = (chunk * (kChunk / F::kBlockElements) + static_cast<std::size_t>(b)) * F::kBlockBytes;
+        unroll<kGroups>([&]<int J>() {
+          pack_group.template operator()<J>(at, b * kGroups + J, 0);
+          const int g = b * kGroups + J;
+          if constexpr (F::kScaleStep == 32) {
+            _mm256_store_ps(&panel.scales.d[g][8 * half], scales8<F>(rows, at));
+          } else {
+            _mm256_store_ps(&panel.scales.d[2 * g][8 * half], scales8<F, 2 * J>(rows, at));
+            _mm256_store_ps(&panel.scales.d[2 * g + 1][8 * half], scales8<F, 2 * J + 1>(rows, at));
+          }
+          if constexpr (F::kHasMin) {
+            _mm256_store_ps(&panel.scales.min[g][8 * half], halves8(rows, at, [](const std::uint8_t* p) { return F::m_bits(p); }));
+          }
+        });
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace quantlinear::cpu

@@ -1,0 +1,27 @@
+// A product kernel of the integer precisions: GEMV below a certain m, GEMM from there on.
+#pragma once
+
+#include "cpu/kernels/x86/gemm.hpp"
+#include "cpu/kernels/x86/prepare.hpp"
+
+namespace quantlinear::cpu {
+namespace {
+
+/// GemmFrom: the m from which unpacking a panel pays.
+template <class F, class Dot, class Tile, std::size_t GemmFrom>
+constexpr ProductKernel integer_product(ActivationSpec spec) {
+  return {spec,
+          [](const ProductArgs& args) noexcept {
+            args.x.m < GemmFrom ? gemv<F, typename Tile::Meta, Dot>(args) : gemm<F, Tile>(args);
+          },
+          [](std::size_t m) { return m < GemmFrom ? 0 : gemm_scratch<typename Tile::Panel>(m); },
+          [](std::size_t m) -> KernelDescription {
+            if (m < GemmFrom) return {"gemv", "blocks read in place, 8 rows at a time", 8, kGemvColumns};
+            constexpr bool kBytes = sizeof(typename Tile::Meta) == sizeof(A8Meta);
+            return {"gemm", kBytes ? "8-bit panels of 16 rows x 256" : "16-bit panels of 16 rows x 256", kPanelRows,
+                    static_cast<std::size_t>(Tile::kColumns)};
+          }};
+}
+
+}  // namespace
+}  // namespace quantlinear::cpu

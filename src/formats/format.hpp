@@ -1,0 +1,86 @@
+// What a format file must provide. One file describes one GGUF weight type completely; every kernel
+// (dequantisation, GEMV, GEMM panels, each instruction set) is a template over it.
+//
+// Contract of `struct X` in src/formats/x.hpp:
+//
+//   kType            the GgufQuantType
+//   kBlockElements   weights per block;  kBlockBytes  bytes per block
+//   kFamily          Family::float_weight, small_block or super_block
+//   static void dequantize(const uint8_t* block, float* out)
+//                    the definition of the format: scalar, in the format's own order of f32
+//                    operations, bit-identical to ggml. This is what the golden data convicts.
+//
+// The integer form (small_block and super_block), used by all other kernels. A weight is
+//   super_block:  w = d * s_j * q - dmin * m_j          (256 weights, integer s_j and m_j per kScaleStep)
+//   small_block:  w = d_j * q + m                       (f32 d_j per kScaleStep, m only if kHasMin)
+// with q = u - kOffset and u an unsigned byte in 0 .. kMaxU:
+//   kMaxU, kOffset   the tightest constants (they decide how many products fit 16 bits)
+//   kScaleStep       weights per scale: 16 or 32 (small_block with one scale a block: 32)
+//   kHasMin          whether the m term exists
+//   template <class V, int J> static V::U8x32 group(const uint8_t* block)
+//                    the u of weights 32J .. 32J+31, in order
+// super_block only:
+//   kMaxScale        largest |s_j|
+//   kFactor          power of two folded out of d: the true d is kFactor * half(d_bits(block))
+//   static uint16_t d_bits(const uint8_t* block)                  IEEE half
+//   static uint16_t dmin_bits(const uint8_t* block)               only if kHasMin
+//   template <class V> static V::U8x16 scales(const uint8_t* block)   s_j as signed bytes, unused ones 0
+//   template <class V> static V::U8x16 mins(const uint8_t* block)     m_j as unsigned bytes < 128; only if kHasMin
+// small_block only, one of:
+//   static uint16_t d_bits(const uint8_t* block)                  IEEE half, one scale for the whole block, or
+//   static float scale(const uint8_t* block, int j)               any other coding, of weights j*kScaleStep ...
+//   static uint16_t m_bits(const uint8_t* block)                  IEEE half; only if kHasMin
+//
+// In every format d has at most 11 significant bits, s_j at most 7 and q at most 7, so d * s_j is
+// exact in f32, and so is (d * s_j) * q but for one rounding at the very end: the integer form and
+// the format's own order of operations give the same bits. The tests check this for all types.
+//
+// V is the vocabulary of an instruction set (src/cpu/isa): ~16 byte operations. Everything here
+// has internal linkage, so that code compiled for one instruction set can never be merged with
+// another's by the linker.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "quantlinear/quant_type.hpp"
+
+namespace quantlinear::formats {
+
+enum class Family : std::uint8_t { float_weight, small_block, super_block };
+
+namespace {
+
+// File bytes are little-endian and unaligned: never cast, always assemble or memcpy.
+inline std::uint16_t le16(const std::uint8_t* p) noexcept {
+  return static_cast<std::uint16_t>(p[0] | (p[1] << 8));
+}
+inline std::uint32_t le32(const std::uint8_t* p) noexcept {
+  return std::uint32_t{p[0]} | (std::uint32_t{p[1]} << 8) | (std::uint32_t{p[2]} << 16) | (std::uint32_t{p[3]} << 24);
+}
+inline std::uint64_t le64(const std::uint8_t* p) noexcept { return le32(p) | (std::uint64_t{le32(p + 4)} << 32); }
+
+inline float bits_to_float(std::uint32_t bits) noexcept {
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+/// IEEE half to f32, exact; NaNs become quiet with the payload kept, as hardware conversions do.
+inline float half_to_float(std::uint16_t half) noexcept {
+  const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000u) << 16;
+  const std::uint32_t exponent = (half >> 10) & 0x1fu;
+  const std::uint32_t mantissa = half & 0x3ffu;
+  if (exponent == 0) {  // zero or subnormal: mantissa * 2^-24
+    const float magnitude = static_cast<float>(mantissa) * 0x1p-24f;
+    return sign != 0 ? -magnitude : magnitude;
+  }
+  if (exponent == 31) {
+    const std::uint32_t quiet = mantissa != 0 ? 0x400000u : 0u;
+    return bits_to_float(sign | 0x7f800000u | quiet | (mantissa << 13));
+  }
+  return bits_to_float(sign | ((exponent + 112) << 23) | (mantissa << 13));
+}
+
+}  // namespace
+}  // namespace quantlinear::formats
