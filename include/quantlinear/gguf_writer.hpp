@@ -24,16 +24,18 @@
 namespace quantlinear {
 
 /// Where the bytes of a tensor come from when it is written:
-///   a span      borrowed: the caller keeps it alive and unchanged until the file is written;
-///   QuantBytes  kept by the writer, in the way that object spells out;
-///   a Source    called once for every write, in file order, and its bytes let go before the next
-///               tensor: this is how a file larger than memory is written. Errors it returns end
-///               the write and are passed on.
+///   a span or vector  borrowed: the caller keeps it alive and unchanged until the file is written;
+///   QuantBytes        kept by the writer, in the way that object spells out;
+///   a Source          called once for every write, in file order, and its bytes let go before the
+///                     next tensor: this is how a file larger than memory is written. Errors it
+///                     returns end the write and are passed on.
 class GgufTensorData {
  public:
   using Source = std::function<Result<QuantBytes>()>;
 
   GgufTensorData(std::span<const std::byte> borrowed) noexcept : from_(QuantBytes::borrow(borrowed)) {}
+  GgufTensorData(const std::vector<std::byte>& borrowed) noexcept : GgufTensorData(std::span(borrowed)) {}
+  GgufTensorData(std::vector<std::byte>&&) = delete;  // a borrow would dangle: QuantBytes::own(...)
   GgufTensorData(QuantBytes bytes) noexcept : from_(std::move(bytes)) {}
   GgufTensorData(Source source) noexcept : from_(std::move(source)) {}
 
@@ -50,7 +52,7 @@ class GgufWriter {
   /// Sets a key, replacing the value if it is there already; keys are written in the order of their
   /// first mention. Keys are 1 to 65535 bytes; arrays nest at most 4 deep. The key
   /// "general.alignment" must be a u32 and does what set_alignment does.
-  Status set(std::string key, GgufValue value);
+  Status set(std::string_view key, GgufValue value);
 
   /// Bytes to which the data of every tensor is aligned: a power of two up to 2^20. The default, 32,
   /// is what a file without the key "general.alignment" means, and is not written.
@@ -59,9 +61,11 @@ class GgufWriter {
   /// Adds a tensor at the end. `name` is 1 to 63 bytes and new; `type_id` a GGUF tensor type id;
   /// `dims` 1 to 4 dimensions, fastest first ({in_features, out_features, ...}), none 0 (ggml cannot
   /// read those), and a row whole blocks. The size of `data` must be exactly that of the tensor.
-  Status add_tensor(std::string name, std::uint32_t type_id, std::span<const std::uint64_t> dims, GgufTensorData data);
-  Status add_tensor(std::string name, GgufQuantType kind, std::span<const std::uint64_t> dims, GgufTensorData data) {
-    return add_tensor(std::move(name), static_cast<std::uint32_t>(kind), dims, std::move(data));
+  Status add_tensor(std::string_view name, std::uint32_t type_id, std::span<const std::uint64_t> dims,
+                    GgufTensorData data);
+  Status add_tensor(std::string_view name, GgufQuantType kind, std::span<const std::uint64_t> dims,
+                    GgufTensorData data) {
+    return add_tensor(name, static_cast<std::uint32_t>(kind), dims, std::move(data));
   }
 
   /// The whole file in memory.

@@ -11,6 +11,7 @@
 
 #include "quantlinear/backend.hpp"
 #include "quantlinear/gguf.hpp"
+#include "quantlinear/gguf_parts.hpp"
 #include "quantlinear/verify.hpp"
 
 namespace quantlinear {

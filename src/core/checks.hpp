@@ -5,6 +5,7 @@
 #include <span>
 
 #include "quantlinear/backend.hpp"
+#include "quantlinear/host_buffer.hpp"
 #include "quantlinear/matrix.hpp"
 
 namespace quantlinear::detail {
@@ -25,5 +26,9 @@ struct CheckedViews {
 /// Row numbers against the number of rows, and the output view [row_ids.size(), in_features].
 [[nodiscard]] Result<HostOutput> check_rows(std::span<const std::uint64_t> row_ids, const HostOutput& out,
                                             std::uint64_t rows, std::uint64_t in_features);
+
+/// upload and download of backends whose buffers are host memory.
+[[nodiscard]] Status copy_to_buffer(std::span<const float> source, HostBuffer& target);
+[[nodiscard]] Status copy_from_buffer(const HostBuffer& source, std::span<float> target);
 
 }  // namespace quantlinear::detail

@@ -198,21 +198,11 @@ Result<CpuBackend::Context> CpuBackend::new_context() const {
 }
 
 Status CpuBackend::upload(std::span<const float> source, HostBuffer& target) const {
-  if (source.size() > target.size()) {
-    return fail(ErrorCode::invalid_argument, "upload: the buffer holds " + std::to_string(target.size()) +
-                                                 " floats, expected at least " + std::to_string(source.size()));
-  }
-  std::ranges::copy(source, target.span().begin());
-  return {};
+  return detail::copy_to_buffer(source, target);
 }
 
 Status CpuBackend::download(Context&, const HostBuffer& source, std::span<float> target) const {
-  if (target.size() > source.size()) {
-    return fail(ErrorCode::invalid_argument, "download: the buffer holds " + std::to_string(source.size()) +
-                                                 " floats, expected at least " + std::to_string(target.size()));
-  }
-  std::ranges::copy(source.span().first(target.size()), target.begin());
-  return {};
+  return detail::copy_from_buffer(source, target);
 }
 
 Result<CpuBackend::QuantStore> CpuBackend::load_quant(const QuantPart& part, std::uint64_t in_features,
@@ -290,7 +280,7 @@ Explanation CpuBackend::explain(const QuantStore& store, std::uint64_t m) const 
     part.kind = s.parts[i].kind;
     part.rows = s.parts[i].rows;
     part.requested = s.precision;
-    const ActivationSpec& spec = s.kernels.parts[i].product->activations;
+    const cpu::ActivationSpec& spec = s.kernels.parts[i].product->activations;
     part.runs = spec.precision == Precision::f32 ? Precision::f32 : spec.max_q == 127 ? Precision::a8 : Precision::a16;
     part.instruction_set = impl_->isa->name;
     part.kernel = d.kernel;

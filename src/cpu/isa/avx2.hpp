@@ -20,7 +20,7 @@ struct Isa {
   static constexpr ProductKernel product() {
     constexpr std::size_t kGemmFrom = 9;
     if constexpr (F::kFamily == Family::float_weight || P == Precision::f32) {
-      return {activation_spec<F, P>(), product_f32<F>, f32_scratch, f32_description};
+      return f32_product<F, Avx2F32Tile>(activation_spec<F, P>());
     } else if constexpr (P == Precision::a8 && F::kMaxU <= 128) {
       return integer_product<F, Avx2Dot, Avx2ByteTile<F>, kGemmFrom>(activation_spec<F, P>());
     } else {

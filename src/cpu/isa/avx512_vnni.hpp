@@ -3,8 +3,8 @@
 
 #include "cpu/kernels/specs.hpp"
 #include "cpu/kernels/x86/avx512_dot.hpp"
-#include "cpu/kernels/x86/avx512_tiles.hpp"
-#include "cpu/kernels/x86/f32.hpp"
+#include "cpu/kernels/x86/dot_tiles.hpp"
+#include "cpu/kernels/x86/avx512_f32.hpp"
 #include "cpu/kernels/x86/products.hpp"
 
 namespace quantlinear::cpu {
@@ -20,11 +20,11 @@ struct Isa {
   static constexpr ProductKernel product() {
     constexpr std::size_t kGemmFrom = 9;
     if constexpr (F::kFamily == Family::float_weight || P == Precision::f32) {
-      return {activation_spec<F, P>(), product_f32<F>, f32_scratch, f32_description};
+      return f32_product<F, Avx512F32Tile>(activation_spec<F, P>());
     } else if constexpr (P == Precision::a8) {
-      return integer_product<F, Avx512Dot, Avx512ByteTile<F>, kGemmFrom>(activation_spec<F, P>());
+      return integer_product<F, Avx512Dot, DotByteTile<F, ZmmRows>, kGemmFrom>(activation_spec<F, P>());
     } else {
-      return integer_product<F, Avx512Dot, Avx512WordTile<F>, kGemmFrom>(activation_spec<F, P>());
+      return integer_product<F, Avx512Dot, DotWordTile<F, ZmmRows>, kGemmFrom>(activation_spec<F, P>());
     }
   }
 };

@@ -12,9 +12,6 @@ namespace quantlinear::cpu {
 namespace {
 
 inline constexpr std::size_t kF32PanelRows = 16;
-/// Rows x columns of the f32 tile: 12 accumulators of 16 registers, 7 loads for 12 multiply-adds.
-inline constexpr int kF32TileRows = 4;
-inline constexpr int kF32TileColumns = 3;
 /// From this m on, decoding once into a panel beats decoding for every few columns.
 inline constexpr std::size_t kF32GemmFrom = 3;
 
@@ -49,31 +46,43 @@ template <class F, int C>
   }
 }
 
-/// One tile of a panel [16][256] against C columns of a chunk, added to the tile of results
-/// [column][16].
-template <int C>
-[[gnu::always_inline]] inline void f32_tile(const float* panel, const float* x, std::size_t count, float* tile) {
-  __m256 s[kF32TileRows][C];
-  for (auto& row : s) {
-    for (auto& v : row) v = _mm256_setzero_ps();
+/// The AVX2 tile: 4 rows x 3 columns are 12 accumulators of 16 registers, with 7 loads for 12
+/// multiply-adds. Panel [row][k].
+struct Avx2F32Tile {
+  static constexpr std::size_t kRows = 4;
+  static constexpr int kColumns = 3;
+
+  static void store_group(float* panel, std::size_t row, std::size_t group, const Floats32& w) {
+    store32(panel + row * kChunk + 32 * group, w);
   }
-  for (std::size_t k = 0; k < count; k += 8) {
-    __m256 xv[C];
-    for (int c = 0; c < C; ++c) xv[c] = _mm256_loadu_ps(x + static_cast<std::size_t>(c) * kChunk + k);
-    for (int r = 0; r < kF32TileRows; ++r) {
-      const __m256 w = _mm256_loadu_ps(panel + static_cast<std::size_t>(r) * kChunk + k);
-      for (int c = 0; c < C; ++c) s[r][c] = _mm256_fmadd_ps(w, xv[c], s[r][c]);
+
+  /// Rows row .. row+3 of the panel against C columns of a chunk, added to the results [column][16].
+  template <int C>
+  [[gnu::always_inline]] static void multiply(const float* panel, std::size_t row, const float* x, std::size_t count,
+                                              float* results) {
+    panel += row * kChunk;
+    __m256 s[kRows][C];
+    for (auto& v : s) {
+      for (auto& w : v) w = _mm256_setzero_ps();
+    }
+    for (std::size_t k = 0; k < count; k += 8) {
+      __m256 xv[C];
+      for (int c = 0; c < C; ++c) xv[c] = _mm256_loadu_ps(x + static_cast<std::size_t>(c) * kChunk + k);
+      for (std::size_t r = 0; r < kRows; ++r) {
+        const __m256 w = _mm256_loadu_ps(panel + r * kChunk + k);
+        for (int c = 0; c < C; ++c) s[r][c] = _mm256_fmadd_ps(w, xv[c], s[r][c]);
+      }
+    }
+    for (int c = 0; c < C; ++c) {
+      __m256 v[8];
+      for (std::size_t r = 0; r < 8; ++r) v[r] = s[r % kRows][c];
+      float* t = results + kF32PanelRows * static_cast<std::size_t>(c) + row;
+      _mm_storeu_ps(t, _mm_add_ps(_mm_loadu_ps(t), _mm256_castps256_ps128(sums8(v))));
     }
   }
-  for (int c = 0; c < C; ++c) {
-    __m256 v[8];
-    for (int r = 0; r < 8; ++r) v[r] = s[r % kF32TileRows][c];
-    float* t = tile + 16 * c;
-    _mm_storeu_ps(t, _mm_add_ps(_mm_loadu_ps(t), _mm256_castps256_ps128(sums8(v))));
-  }
-}
+};
 
-template <class F>
+template <class F, class Tile>
 void gemm_f32(const ProductArgs& args) noexcept {
   const std::size_t m = args.x.m;
   float* panel = reinterpret_cast<float*>(args.scratch);
@@ -86,19 +95,20 @@ void gemm_f32(const ProductArgs& args) noexcept {
       const std::uint8_t* block = args.weights + row * args.row_bytes + k / F::kBlockElements * F::kBlockBytes;
       for (std::size_t r = 0; r < rows; ++r) {
         for_each_group<F>(block + r * args.row_bytes, count,
-                          [&](std::size_t g, const Floats32& w) { store32(panel + r * kChunk + 32 * g, w); });
+                          [&](std::size_t g, const Floats32& w) { Tile::store_group(panel, r, g, w); });
       }
       const std::size_t padded = (count + 7) / 8 * 8;
       std::size_t c = 0;
       const auto columns = [&]<int C>() {
         const float* x = f32_values(args.x, k / kChunk, c);
-        for (std::size_t r = 0; r < rows; r += kF32TileRows) {
-          f32_tile<C>(panel + r * kChunk, x, padded, tile + c * kF32PanelRows + r);
+        for (std::size_t r = 0; r < rows; r += Tile::kRows) {
+          Tile::template multiply<C>(panel, r, x, padded, tile + c * kF32PanelRows);
         }
         c += C;
       };
-      while (c + kF32TileColumns <= m) columns.template operator()<kF32TileColumns>();
-      while (c < m) columns.template operator()<1>();
+      while (c + Tile::kColumns <= m) columns.template operator()<Tile::kColumns>();
+      while (c + 2 <= m) columns.template operator()<2>();
+      if (c < m) columns.template operator()<1>();
     }
     for (std::size_t c = 0; c < m; ++c) {
       for (std::size_t r = 0; r < rows; r += 8) {
@@ -109,9 +119,9 @@ void gemm_f32(const ProductArgs& args) noexcept {
   }
 }
 
-template <class F>
+template <class F, class Tile>
 void product_f32(const ProductArgs& args) noexcept {
-  if (args.x.m >= kF32GemmFrom) return gemm_f32<F>(args);
+  if (args.x.m >= kF32GemmFrom) return gemm_f32<F, Tile>(args);
   for (std::size_t row = args.row_begin; row < args.row_end; row += 8) {
     const Rows8 rows(args.weights, args.row_bytes, row, args.row_end);
     const auto pass = [&]<int C>() {
@@ -128,9 +138,14 @@ void product_f32(const ProductArgs& args) noexcept {
 inline std::size_t f32_scratch(std::size_t m) {
   return m < kF32GemmFrom ? 0 : (kF32PanelRows * kChunk + m * kF32PanelRows) * sizeof(float);
 }
-inline KernelDescription f32_description(std::size_t m) {
-  if (m < kF32GemmFrom) return {"gemv", "blocks read in place, decoded to f32 in registers", 8, 2};
-  return {"gemm", "16 rows x 256 decoded to an f32 panel in the first-level cache", kF32TileRows, kF32TileColumns};
+
+template <class F, class Tile>
+constexpr ProductKernel f32_product(ActivationSpec spec) {
+  return {spec, product_f32<F, Tile>, f32_scratch, [](std::size_t m) -> KernelDescription {
+            if (m < kF32GemmFrom) return {"gemv", "blocks read in place, decoded to f32 in registers", 8, 2};
+            return {"gemm", "16 rows x 256 decoded to an f32 panel in the first-level cache", Tile::kRows,
+                    static_cast<std::size_t>(Tile::kColumns)};
+          }};
 }
 
 }  // namespace

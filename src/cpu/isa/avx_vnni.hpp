@@ -1,0 +1,33 @@
+// AVX2 with the VEX-coded dot products (Alder Lake, Zen 5 and later).
+#pragma once
+
+#include "cpu/kernels/specs.hpp"
+#include "cpu/kernels/x86/avx_vnni_dot.hpp"
+#include "cpu/kernels/x86/dot_tiles.hpp"
+#include "cpu/kernels/x86/f32.hpp"
+#include "cpu/kernels/x86/products.hpp"
+
+namespace quantlinear::cpu {
+namespace {
+
+struct Isa {
+  static constexpr PrepareRow prepare_row = prepare_row_avx2;
+
+  template <class F>
+  static constexpr auto dequantize = dequantize_blocks<F>;
+
+  template <class F, Precision P>
+  static constexpr ProductKernel product() {
+    constexpr std::size_t kGemmFrom = 9;
+    if constexpr (F::kFamily == Family::float_weight || P == Precision::f32) {
+      return f32_product<F, Avx2F32Tile>(activation_spec<F, P>());
+    } else if constexpr (P == Precision::a8) {
+      return integer_product<F, AvxVnniDot, DotByteTile<F, YmmRows>, kGemmFrom>(activation_spec<F, P>());
+    } else {
+      return integer_product<F, AvxVnniDot, DotWordTile<F, YmmRows>, kGemmFrom>(activation_spec<F, P>());
+    }
+  }
+};
+
+}  // namespace
+}  // namespace quantlinear::cpu

@@ -1,0 +1,151 @@
+// GEMM tiles for instruction sets with a four-byte dot product: 16 rows x R::kColumns columns.
+//
+// A step of 4 (bytes) or 2 (words) k is one load of weights, and one broadcast load and one dot
+// product per column. The dot product does not saturate, so every format runs 8-bit panels.
+#pragma once
+
+#include "cpu/kernels/x86/rows16.hpp"
+
+namespace quantlinear::cpu {
+namespace {
+
+template <class R, int C>
+[[gnu::always_inline]] inline void clear(typename R::Int (&v)[C]) {
+#pragma GCC unroll 16
+  for (int c = 0; c < C; ++c) v[c] = R::zero();
+}
+
+/// sum over pairs of factors[i] (int16 pairs of 16 rows) * sums[i] (an int16 pair of the column).
+template <class R, int N>
+inline typename R::Int sums_of(const std::int32_t (*factors)[kPanelRows], const std::int16_t* sums) {
+  typename R::Int total = R::zero();
+  for (int i = 0; i < N; ++i) total = R::dot_words(total, R::load(factors[i]), R::broadcast(sums + 2 * i));
+  return total;
+}
+
+template <class F, class R>
+struct DotByteTile {
+  using Panel = BytePanel;
+  using Meta = A8Meta;
+  using Int = typename R::Int;
+  static constexpr int kColumns = R::kColumns;
+  static constexpr int kSubSteps = F::kScaleStep / 4;
+
+  /// p[c] = products of the kSubSteps steps from k4 on.
+  template <int C>
+  [[gnu::always_inline]] static void products(const Panel& panel, int k4, const ChunkX<A8Meta>& x, Int (&p)[C]) {
+    clear<R>(p);
+#pragma GCC unroll 8
+    for (int step = 0; step < kSubSteps; ++step) {
+      const Int w = R::load(panel.u[k4 + step]);
+#pragma GCC unroll 16
+      for (int c = 0; c < C; ++c) p[c] = R::dot_bytes(p[c], w, R::broadcast(x.column(c) + 4 * (k4 + step)));
+    }
+  }
+
+  template <int C>
+  [[gnu::noinline]] static void chunk(const Panel& panel, int groups, const ChunkX<A8Meta>& x, float* tile) {
+    const PanelScales& s = panel.scales;
+    if constexpr (F::kFamily == Family::super_block) {
+      Int total[C];
+      clear<R>(total);
+#pragma GCC unroll 1
+      for (int j = 0; j < 256 / F::kScaleStep; ++j) {
+        Int p[C];
+        products<C>(panel, j * kSubSteps, x, p);
+        const Int scale = R::high_words(R::load(s.sub_scale[j]));
+#pragma GCC unroll 16
+        for (int c = 0; c < C; ++c) total[c] = R::add(total[c], R::multiply(p[c], scale));
+      }
+      for (int c = 0; c < C; ++c) {
+        const float da = x.meta[c].scale[0];
+        float* t = tile + 16 * c;
+        Int by_sums = R::zero();
+        if constexpr (F::kHasMin || F::kOffset != 0) {
+          by_sums = F::kScaleStep == 32 ? sums_of<R, 4>(s.sums_factor, x.meta[c].sums32)
+                                        : sums_of<R, 8>(s.sums_factor, x.meta[c].sums16);
+        }
+        R::step(t, s.d[0], da, F::kOffset != 0 ? R::sub(total[c], by_sums) : total[c]);
+        if constexpr (F::kHasMin) R::step_minus(t, s.min[0], da, by_sums);
+      }
+    } else {
+      constexpr int kScales = 32 / F::kScaleStep;
+#pragma GCC unroll 1
+      for (int j = 0; j < groups * kScales; ++j) {
+        Int p[C];
+        products<C>(panel, j * kSubSteps, x, p);
+        const int g = j / kScales;
+        for (int c = 0; c < C; ++c) {
+          const float da = x.meta[c].scale[g];
+          const int sum_of_a = kScales == 1 ? x.meta[c].sums32[g] : x.meta[c].sums16[j];
+          float* t = tile + 16 * c;
+          if constexpr (F::kOffset != 0) p[c] = R::sub(p[c], R::fill(F::kOffset * sum_of_a));
+          R::step(t, s.d[j], da, p[c]);
+          if constexpr (F::kHasMin) R::step(t, s.min[g], da, R::fill(sum_of_a));
+        }
+      }
+    }
+  }
+};
+
+template <class F, class R>
+struct DotWordTile {
+  using Panel = WordPanel;
+  using Meta = A16Meta;
+  using Int = typename R::Int;
+  static constexpr int kColumns = R::kColumns;
+
+  /// p[c] += products of `steps` steps from k2 on.
+  template <int C>
+  [[gnu::always_inline]] static void accumulate(const Panel& panel, int k2, int steps, const ChunkX<A16Meta>& x,
+                                                Int (&p)[C]) {
+#pragma GCC unroll 4
+    for (int step = k2; step < k2 + steps; ++step) {
+      const Int w = R::load(panel.w[step]);
+#pragma GCC unroll 16
+      for (int c = 0; c < C; ++c) p[c] = R::dot_words(p[c], w, R::broadcast(x.column(c) + 4 * step));
+    }
+  }
+
+  template <int C>
+  [[gnu::noinline]] static void chunk(const Panel& panel, int groups, const ChunkX<A16Meta>& x, float* tile) {
+    const PanelScales& s = panel.scales;
+    if constexpr (F::kFamily == Family::super_block) {
+      Int total[C];
+      clear<R>(total);
+      accumulate<C>(panel, 0, kChunk / 2, x, total);
+      for (int c = 0; c < C; ++c) {
+        const float da = x.meta[c].scale[0];
+        R::step(tile + 16 * c, s.d[0], da, total[c]);
+        if constexpr (F::kHasMin) {
+          const Int by_sums = F::kScaleStep == 32 ? sums_of<R, 8>(s.sums_factor, x.meta[c].split32[0])
+                                                  : sums_of<R, 16>(s.sums_factor, x.meta[c].split16[0]);
+          R::step_minus(tile + 16 * c, s.min[0], da, by_sums);
+        }
+      }
+    } else {
+      // In the a16 order weights 0..15 of a group are steps 0..3 and 8..11.
+      constexpr int kScales = 32 / F::kScaleStep;
+#pragma GCC unroll 1
+      for (int j = 0; j < groups * kScales; ++j) {
+        const int g = j / kScales;
+        Int p[C];
+        clear<R>(p);
+        if constexpr (kScales == 1) {
+          accumulate<C>(panel, 16 * g, 16, x, p);
+        } else {
+          accumulate<C>(panel, 16 * g + 4 * (j % 2), 4, x, p);
+          accumulate<C>(panel, 16 * g + 8 + 4 * (j % 2), 4, x, p);
+        }
+        for (int c = 0; c < C; ++c) {
+          const float da = x.meta[c].scale[g];
+          R::step(tile + 16 * c, s.d[j], da, p[c]);
+          if constexpr (F::kHasMin) R::step(tile + 16 * c, s.min[g], da, R::fill(x.meta[c].sums32[g]));
+        }
+      }
+    }
+  }
+};
+
+}  // namespace
+}  // namespace quantlinear::cpu

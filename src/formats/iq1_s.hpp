@@ -1,0 +1,61 @@
+// IQ1_S: 256 weights in 50 bytes (1.5625 bits per weight).
+//
+//   bytes 0..1   d    half
+//   bytes 2..33  low 8 bits of the grid index, one per 8 weights
+//   bytes 34..49 per 32 weights 16 bits: four times the high three bits of an index, the sub-scale s in
+//                bits 12..14, and in bit 15 whether delta is -1/8 instead of 1/8
+//
+//   w = d * (2 s_j + 1) * (grid[index] + delta),  8 values -1, 0, 1 an index
+//   As integers: d / 8 * (2 s_j + 1) * q,  q = 8 * grid +- 1
+#pragma once
+
+#include "formats/format.hpp"
+#include "formats/iq1_grid_value.hpp"
+
+namespace quantlinear::formats {
+namespace {
+
+struct IQ1_S {
+  static constexpr GgufQuantType kType = GgufQuantType::IQ1_S;
+  static constexpr Family kFamily = Family::super_block;
+  static constexpr int kBlockElements = 256;
+  static constexpr int kBlockBytes = 50;
+  static constexpr int kMaxU = 18;
+  static constexpr int kOffset = 9;
+  static constexpr int kScaleStep = 32;
+  static constexpr int kMaxScale = 15;
+  static constexpr bool kHasMin = false;
+  static constexpr float kFactor = 0.125f;
+
+  static void dequantize(const std::uint8_t* block, float* out) {
+    const float d = half_to_float(d_bits(block));
+    for (int j = 0; j < 8; ++j) {
+      const int bits = le16(block + 34 + 2 * j);
+      const float scale = d * static_cast<float>(2 * ((bits >> 12) & 7) + 1);
+      const float delta = (bits & 0x8000) != 0 ? -0.125f : 0.125f;
+      for (int i = 0; i < 32; ++i) {
+        const std::uint64_t entry = iq1_grid[block[2 + 4 * j + i / 8] | (((bits >> (3 * (i / 8))) & 7) << 8)];
+        out[32 * j + i] = scale * (grid_value(entry, i % 8) + delta);
+      }
+    }
+  }
+
+  static std::uint16_t d_bits(const std::uint8_t* block) { return le16(block); }
+
+  template <class V>
+  static typename V::U8x16 scales(const std::uint8_t* block) {
+    std::uint64_t s = 0;
+    for (int j = 0; j < 8; ++j) s |= std::uint64_t{static_cast<std::uint8_t>(((block[35 + 2 * j] >> 3) & 14) | 1)} << (8 * j);
+    return V::u64x2(s, 0);
+  }
+  template <class V, int J>
+  static typename V::U8x32 group(const std::uint8_t* block) {
+    const std::uint32_t bits = le16(block + 34 + 2 * J);
+    const auto entry = [&](unsigned l) { return iq1_grid[block[2 + 4 * J + l] | (((bits >> (3 * l)) & 7u) << 8)]; };
+    const auto grid = V::u64x4(entry(0), entry(1), entry(2), entry(3));
+    return V::add(grid, V::fill((bits & 0x8000u) != 0 ? 0 : 2));
+  }
+};
+
+}  // namespace
+}  // namespace quantlinear::formats

@@ -1,0 +1,60 @@
+// IQ2_S: 256 weights in 82 bytes (2.5625 bits per weight).
+//
+//   bytes 0..1   d    half
+//   bytes 2..33  low 8 bits of the grid index, one per 8 weights
+//   bytes 34..65 signs: bit i of byte g belongs to weight 8g + i
+//   bytes 66..73 high two bits of the grid index, bits 2l.. of byte j for index 4j + l
+//   bytes 74..81 per 32 weights two 4-bit sub-scales, the low nibble for the first 16
+//
+//   w = d / 8 * (2 s_j + 1) * (+- grid[index]),  8 magnitudes 8, 25 or 43 an index
+#pragma once
+
+#include "formats/code_book.hpp"
+#include "formats/format.hpp"
+#include "formats/tables/iq2_s_grid.hpp"
+
+namespace quantlinear::formats {
+namespace {
+
+struct IQ2_S {
+  static constexpr GgufQuantType kType = GgufQuantType::IQ2_S;
+  static constexpr Family kFamily = Family::super_block;
+  static constexpr int kBlockElements = 256;
+  static constexpr int kBlockBytes = 82;
+  static constexpr int kMaxU = 86;
+  static constexpr int kOffset = 43;
+  static constexpr int kScaleStep = 16;
+  static constexpr int kMaxScale = 31;
+  static constexpr bool kHasMin = false;
+  static constexpr float kFactor = 0.125f;
+
+  static void dequantize(const std::uint8_t* block, float* out) {
+    const float d = half_to_float(d_bits(block));
+    for (int i = 0; i < 256; ++i) {
+      const int nibble = (block[74 + i / 32] >> (4 * (i / 16 % 2))) & 15;
+      const float scale = d * (0.5f + static_cast<float>(nibble)) * 0.25f;
+      out[i] = scale * signed_value(iq2_s_grid[index(block, i / 32, i / 8 % 4)], i % 8, block[34 + i / 8], i % 8);
+    }
+  }
+
+  static std::uint16_t d_bits(const std::uint8_t* block) { return le16(block); }
+
+  template <class V>
+  static typename V::U8x16 scales(const std::uint8_t* block) {
+    return V::u64x2(odd_nibbles(le32(block + 74)), odd_nibbles(le32(block + 78)));
+  }
+  template <class V, int J>
+  static typename V::U8x32 group(const std::uint8_t* block) {
+    const auto magnitudes = V::u64x4(iq2_s_grid[index(block, J, 0)], iq2_s_grid[index(block, J, 1)],
+                                     iq2_s_grid[index(block, J, 2)], iq2_s_grid[index(block, J, 3)]);
+    return apply_signs<V>(magnitudes, le32(block + 34 + 4 * J), kOffset);
+  }
+
+ private:
+  static int index(const std::uint8_t* block, int j, int l) {
+    return block[2 + 4 * j + l] | (((block[66 + j] >> (2 * l)) & 3) << 8);
+  }
+};
+
+}  // namespace
+}  // namespace quantlinear::formats

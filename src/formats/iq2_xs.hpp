@@ -1,0 +1,57 @@
+// IQ2_XS: 256 weights in 74 bytes (2.3125 bits per weight).
+//
+//   bytes 0..1   d    half
+//   bytes 2..65  per 8 weights 16 bits: 9-bit grid index, 7-bit sign index
+//   bytes 66..73 per 32 weights two 4-bit sub-scales, the low nibble for the first 16
+//
+//   w = d / 8 * (2 s_j + 1) * (+- grid[index]),  8 magnitudes 8, 25 or 43 an index
+#pragma once
+
+#include "formats/code_book.hpp"
+#include "formats/format.hpp"
+#include "formats/tables/iq2_xs_grid.hpp"
+
+namespace quantlinear::formats {
+namespace {
+
+struct IQ2_XS {
+  static constexpr GgufQuantType kType = GgufQuantType::IQ2_XS;
+  static constexpr Family kFamily = Family::super_block;
+  static constexpr int kBlockElements = 256;
+  static constexpr int kBlockBytes = 74;
+  static constexpr int kMaxU = 86;
+  static constexpr int kOffset = 43;
+  static constexpr int kScaleStep = 16;
+  static constexpr int kMaxScale = 31;
+  static constexpr bool kHasMin = false;
+  static constexpr float kFactor = 0.125f;
+
+  static void dequantize(const std::uint8_t* block, float* out) {
+    const float d = half_to_float(d_bits(block));
+    for (int i = 0; i < 256; ++i) {
+      const int nibble = (block[66 + i / 32] >> (4 * (i / 16 % 2))) & 15;
+      const float scale = d * (0.5f + static_cast<float>(nibble)) * 0.25f;
+      const std::uint32_t code = le16(block + 2 + 2 * (i / 8));
+      out[i] = scale * signed_value(iq2_xs_grid[code & 511], i % 8, signs_of(code >> 9), i % 8);
+    }
+  }
+
+  static std::uint16_t d_bits(const std::uint8_t* block) { return le16(block); }
+
+  template <class V>
+  static typename V::U8x16 scales(const std::uint8_t* block) {
+    return V::u64x2(odd_nibbles(le32(block + 66)), odd_nibbles(le32(block + 70)));
+  }
+  template <class V, int J>
+  static typename V::U8x32 group(const std::uint8_t* block) {
+    const std::uint64_t codes = le64(block + 2 + 8 * J);
+    const auto code = [&](int i) { return static_cast<std::uint32_t>(codes >> (16 * i)) & 0xffffu; };
+    const std::uint32_t signs = (code(0) >> 9) | ((code(1) >> 9) << 7) | ((code(2) >> 9) << 14) | ((code(3) >> 9) << 21);
+    const auto magnitudes = V::u64x4(iq2_xs_grid[code(0) & 511], iq2_xs_grid[code(1) & 511],
+                                     iq2_xs_grid[code(2) & 511], iq2_xs_grid[code(3) & 511]);
+    return apply_signs<V>(magnitudes, signs_of(signs), kOffset);
+  }
+};
+
+}  // namespace
+}  // namespace quantlinear::formats

@@ -1,0 +1,57 @@
+// IQ2_XXS: 256 weights in 66 bytes (2.0625 bits per weight).
+//
+//   bytes 0..1   d    half
+//   bytes 2..65  per 32 weights 8 bytes: four 8-bit grid indices, then 32 bits: four 7-bit sign indices
+//                and, in bits 28..31, the sub-scale s
+//
+//   w = d / 8 * (2 s_j + 1) * (+- grid[index]),  8 magnitudes 8, 25 or 43 an index
+#pragma once
+
+#include "formats/code_book.hpp"
+#include "formats/format.hpp"
+#include "formats/tables/iq2_xxs_grid.hpp"
+
+namespace quantlinear::formats {
+namespace {
+
+struct IQ2_XXS {
+  static constexpr GgufQuantType kType = GgufQuantType::IQ2_XXS;
+  static constexpr Family kFamily = Family::super_block;
+  static constexpr int kBlockElements = 256;
+  static constexpr int kBlockBytes = 66;
+  static constexpr int kMaxU = 86;
+  static constexpr int kOffset = 43;
+  static constexpr int kScaleStep = 32;
+  static constexpr int kMaxScale = 31;
+  static constexpr bool kHasMin = false;
+  static constexpr float kFactor = 0.125f;
+
+  static void dequantize(const std::uint8_t* block, float* out) {
+    const float d = half_to_float(d_bits(block));
+    for (int j = 0; j < 8; ++j) {
+      const std::uint8_t* index = block + 2 + 8 * j;
+      const std::uint32_t word = le32(index + 4), signs = signs_of(word);
+      const float scale = d * (0.5f + static_cast<float>(word >> 28)) * 0.25f;
+      for (int i = 0; i < 32; ++i) out[32 * j + i] = scale * signed_value(iq2_xxs_grid[index[i / 8]], i % 8, signs, i);
+    }
+  }
+
+  static std::uint16_t d_bits(const std::uint8_t* block) { return le16(block); }
+
+  template <class V>
+  static typename V::U8x16 scales(const std::uint8_t* block) {
+    std::uint64_t s = 0;
+    for (int j = 0; j < 8; ++j) s |= std::uint64_t{static_cast<std::uint8_t>((block[9 + 8 * j] >> 3) | 1)} << (8 * j);
+    return V::u64x2(s, 0);
+  }
+  template <class V, int J>
+  static typename V::U8x32 group(const std::uint8_t* block) {
+    const std::uint8_t* index = block + 2 + 8 * J;
+    const auto magnitudes = V::u64x4(iq2_xxs_grid[index[0]], iq2_xxs_grid[index[1]], iq2_xxs_grid[index[2]],
+                                     iq2_xxs_grid[index[3]]);
+    return apply_signs<V>(magnitudes, signs_of(le32(index + 4)), kOffset);
+  }
+};
+
+}  // namespace
+}  // namespace quantlinear::formats

@@ -1,0 +1,58 @@
+// IQ3_XXS: 256 weights in 98 bytes (3.0625 bits per weight).
+//
+//   bytes 0..1   d    half
+//   bytes 2..65  8-bit grid index, one per 4 weights
+//   bytes 66..97 per 32 weights 32 bits: four 7-bit sign indices and, in bits 28..31, the sub-scale s
+//
+//   w = d / 4 * (2 s_j + 1) * (+- grid[index]),  4 magnitudes 4 .. 62 an index
+#pragma once
+
+#include "formats/code_book.hpp"
+#include "formats/format.hpp"
+#include "formats/tables/iq3_xxs_grid.hpp"
+
+namespace quantlinear::formats {
+namespace {
+
+struct IQ3_XXS {
+  static constexpr GgufQuantType kType = GgufQuantType::IQ3_XXS;
+  static constexpr Family kFamily = Family::super_block;
+  static constexpr int kBlockElements = 256;
+  static constexpr int kBlockBytes = 98;
+  static constexpr int kMaxU = 124;
+  static constexpr int kOffset = 62;
+  static constexpr int kScaleStep = 32;
+  static constexpr int kMaxScale = 31;
+  static constexpr bool kHasMin = false;
+  static constexpr float kFactor = 0.25f;
+
+  static void dequantize(const std::uint8_t* block, float* out) {
+    const float d = half_to_float(d_bits(block));
+    for (int j = 0; j < 8; ++j) {
+      const std::uint32_t word = le32(block + 66 + 4 * j), signs = signs_of(word);
+      const float scale = d * (0.5f + static_cast<float>(word >> 28)) * 0.5f;
+      for (int i = 0; i < 32; ++i) {
+        out[32 * j + i] = scale * signed_value(iq3_xxs_grid[block[2 + 8 * j + i / 4]], i % 4, signs, i);
+      }
+    }
+  }
+
+  static std::uint16_t d_bits(const std::uint8_t* block) { return le16(block); }
+
+  template <class V>
+  static typename V::U8x16 scales(const std::uint8_t* block) {
+    std::uint64_t s = 0;
+    for (int j = 0; j < 8; ++j) s |= std::uint64_t{static_cast<std::uint8_t>((block[69 + 4 * j] >> 3) | 1)} << (8 * j);
+    return V::u64x2(s, 0);
+  }
+  template <class V, int J>
+  static typename V::U8x32 group(const std::uint8_t* block) {
+    const std::uint8_t* i = block + 2 + 8 * J;
+    const auto magnitudes = V::u32x8(iq3_xxs_grid[i[0]], iq3_xxs_grid[i[1]], iq3_xxs_grid[i[2]], iq3_xxs_grid[i[3]],
+                                     iq3_xxs_grid[i[4]], iq3_xxs_grid[i[5]], iq3_xxs_grid[i[6]], iq3_xxs_grid[i[7]]);
+    return apply_signs<V>(magnitudes, signs_of(le32(block + 66 + 4 * J)), kOffset);
+  }
+};
+
+}  // namespace
+}  // namespace quantlinear::formats

@@ -1,0 +1,67 @@
+// IQ4_XS: 256 weights in 136 bytes (4.25 bits per weight), the 16 values of IQ4_NL.
+//
+//   bytes 0..1   d    half
+//   bytes 2..3   high two bits of the 8 sub-scales, bits 2j..2j+1
+//   bytes 4..7   low four bits of the 8 sub-scales, one nibble each
+//   bytes 8..135 4-bit index: 16 bytes hold 32 weights, low nibbles the first 16
+//
+//   w = d * (s_j - 32) * value[index],  s_j in 0..63
+#pragma once
+
+#include "formats/code_book.hpp"
+#include "formats/format.hpp"
+
+namespace quantlinear::formats {
+namespace {
+
+struct IQ4_XS {
+  static constexpr GgufQuantType kType = GgufQuantType::IQ4_XS;
+  static constexpr Family kFamily = Family::super_block;
+  static constexpr int kBlockElements = 256;
+  static constexpr int kBlockBytes = 136;
+  static constexpr int kMaxU = 241;
+  static constexpr int kOffset = 128;
+  static constexpr int kScaleStep = 32;
+  static constexpr int kMaxScale = 32;
+  static constexpr bool kHasMin = false;
+  static constexpr float kFactor = 1.0f;
+
+  static void dequantize(const std::uint8_t* block, float* out) {
+    const float d = half_to_float(d_bits(block));
+    for (int j = 0; j < 8; ++j) {
+      const int low = (block[4 + j / 2] >> (4 * (j % 2))) & 15;
+      const int high = (le16(block + 2) >> (2 * j)) & 3;
+      const float scale = d * static_cast<float>((low | (high << 4)) - 32);
+      const std::uint8_t* index = block + 8 + 16 * j;
+      for (int i = 0; i < 16; ++i) {
+        out[32 * j + i] = scale * static_cast<float>(kIq4Values[index[i] & 15]);
+        out[32 * j + 16 + i] = scale * static_cast<float>(kIq4Values[index[i] >> 4]);
+      }
+    }
+  }
+
+  static std::uint16_t d_bits(const std::uint8_t* block) { return le16(block); }
+
+  template <class V>
+  static typename V::U8x16 scales(const std::uint8_t* block) {
+    // Nibbles to bytes, then two bits to bytes, then minus 32 without a carry between bytes.
+    std::uint64_t low = le32(block + 4);
+    low = (low | (low << 16)) & 0x0000ffff0000ffffu;
+    low = (low | (low << 8)) & 0x00ff00ff00ff00ffu;
+    low = (low | (low << 4)) & 0x0f0f0f0f0f0f0f0fu;
+    std::uint64_t high = le16(block + 2);
+    high = (high | (high << 24)) & 0x000000ff000000ffu;
+    high = (high | (high << 12)) & 0x000f000f000f000fu;
+    high = (high | (high << 6)) & 0x0303030303030303u;
+    const std::uint64_t flipped = (low | (high << 4)) ^ 0x2020202020202020u;
+    const std::uint64_t negative = flipped & 0x2020202020202020u;
+    return V::u64x2(flipped | (negative << 1) | (negative << 2), 0);
+  }
+  template <class V, int J>
+  static typename V::U8x32 group(const std::uint8_t* block) {
+    return V::lookup(iq4_table<V>(), V::nibbles(block + 8 + 16 * J));
+  }
+};
+
+}  // namespace
+}  // namespace quantlinear::formats

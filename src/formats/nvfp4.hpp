@@ -1,0 +1,52 @@
+// NVFP4: 64 weights in 36 bytes (4.5 bits per weight).
+//
+//   bytes 0..3   one scale per 16 weights, UE4M3: four bits of exponent (bias 7), three of mantissa;
+//                0x7f means 0, the top bit is ignored
+//   bytes 4..35  4-bit floats: 8 bytes hold 16 weights, low nibbles the first 8
+//
+//   w = scale_j / 2 * v,  v the doubled float (fp4.hpp)
+#pragma once
+
+#include "formats/format.hpp"
+#include "formats/fp4.hpp"
+
+namespace quantlinear::formats {
+namespace {
+
+struct NVFP4 {
+  static constexpr GgufQuantType kType = GgufQuantType::NVFP4;
+  static constexpr Family kFamily = Family::small_block;
+  static constexpr int kBlockElements = 64;
+  static constexpr int kBlockBytes = 36;
+  static constexpr int kMaxU = 24;
+  static constexpr int kOffset = 12;
+  static constexpr int kScaleStep = 16;
+  static constexpr bool kHasMin = false;
+
+  static void dequantize(const std::uint8_t* block, float* out) {
+    for (int i = 0; i < 64; ++i) {
+      const int byte = block[4 + 8 * (i / 16) + i % 8];
+      const int code = i % 16 < 8 ? byte & 15 : byte >> 4;
+      out[i] = static_cast<float>(kDoubledFp4[code]) * scale(block, i / 16);
+    }
+  }
+
+  /// Half of the scale of weights 16j .. 16j+15.
+  static float scale(const std::uint8_t* block, int j) {
+    const std::uint32_t code = block[j];
+    if (code == 0x7f) return 0.0f;
+    const std::uint32_t exponent = (code >> 3) & 15, mantissa = code & 7;
+    if (exponent == 0) return static_cast<float>(mantissa) * 0x1p-10f;
+    return bits_to_float(((exponent + 119) << 23) | (mantissa << 20));
+  }
+
+  template <class V, int J>
+  static typename V::U8x32 group(const std::uint8_t* block) {
+    const std::uint64_t a = le64(block + 4 + 16 * J), b = le64(block + 12 + 16 * J);
+    constexpr std::uint64_t kNibbles = 0x0f0f0f0f0f0f0f0fu;
+    return V::lookup(fp4_table<V>(), V::u64x4(a & kNibbles, (a >> 4) & kNibbles, b & kNibbles, (b >> 4) & kNibbles));
+  }
+};
+
+}  // namespace
+}  // namespace quantlinear::formats

@@ -1,0 +1,59 @@
+// Q2_K: 256 weights in 84 bytes (2.625 bits per weight).
+//
+//   bytes 0..15   per 16 weights: sub-scale in the low nibble, min in the high nibble
+//   bytes 16..79  2-bit q: 32 bytes hold 128 weights, bits 0..1 the first 32, bits 2..3 the next ...
+//   bytes 80..81  d     half
+//   bytes 82..83  dmin  half
+//
+//   w = d * s_j * q - dmin * m_j,  q in 0..3
+#pragma once
+
+#include "formats/format.hpp"
+
+namespace quantlinear::formats {
+namespace {
+
+struct Q2_K {
+  static constexpr GgufQuantType kType = GgufQuantType::Q2_K;
+  static constexpr Family kFamily = Family::super_block;
+  static constexpr int kBlockElements = 256;
+  static constexpr int kBlockBytes = 84;
+  static constexpr int kMaxU = 3;
+  static constexpr int kOffset = 0;
+  static constexpr int kScaleStep = 16;
+  static constexpr int kMaxScale = 15;
+  static constexpr bool kHasMin = true;
+  static constexpr float kFactor = 1.0f;
+
+  static void dequantize(const std::uint8_t* block, float* out) {
+    const float d = half_to_float(d_bits(block)), dmin = half_to_float(dmin_bits(block));
+    for (int i = 0; i < 256; ++i) {
+      const int pair = block[i / 16];
+      const int q = (block[16 + 32 * (i / 128) + i % 32] >> (2 * (i / 32 % 4))) & 3;
+      const float scale = d * static_cast<float>(pair & 15);
+      out[i] = scale * static_cast<float>(q) - dmin * static_cast<float>(pair >> 4);
+    }
+  }
+
+  static std::uint16_t d_bits(const std::uint8_t* block) { return le16(block + 80); }
+  static std::uint16_t dmin_bits(const std::uint8_t* block) { return le16(block + 82); }
+
+  template <class V>
+  static typename V::U8x16 scales(const std::uint8_t* block) {
+    return V::u64x2(le64(block) & kNibbles, le64(block + 8) & kNibbles);
+  }
+  template <class V>
+  static typename V::U8x16 mins(const std::uint8_t* block) {
+    return V::u64x2((le64(block) >> 4) & kNibbles, (le64(block + 8) >> 4) & kNibbles);
+  }
+  template <class V, int J>
+  static typename V::U8x32 group(const std::uint8_t* block) {
+    return V::bit_and(V::template shr<2 * (J % 4)>(V::load32(block + 16 + 32 * (J / 4))), V::fill(3));
+  }
+
+ private:
+  static constexpr std::uint64_t kNibbles = 0x0f0f0f0f0f0f0f0fu;
+};
+
+}  // namespace
+}  // namespace quantlinear::formats

@@ -1,0 +1,72 @@
+// Q3_K: 256 weights in 110 bytes (3.4375 bits per weight).
+//
+//   bytes 0..31    third bits: bit J of byte i belongs to weight 32J + i
+//   bytes 32..95   low two bits: 32 bytes hold 128 weights, bits 0..1 the first 32, bits 2..3 the next ...
+//   bytes 96..107  16 sub-scales of 6 bits: the low four in bytes 0..7 (low nibbles 0..7, high nibbles
+//                  8..15), the high two in bytes 8..11 (bits 2(j/4).. of byte 8 + j%4)
+//   bytes 108..109 d    half
+//
+//   w = d * (s_j - 32) * (q - 4),  q in 0..7
+#pragma once
+
+#include "formats/format.hpp"
+
+namespace quantlinear::formats {
+namespace {
+
+struct Q3_K {
+  static constexpr GgufQuantType kType = GgufQuantType::Q3_K;
+  static constexpr Family kFamily = Family::super_block;
+  static constexpr int kBlockElements = 256;
+  static constexpr int kBlockBytes = 110;
+  static constexpr int kMaxU = 7;
+  static constexpr int kOffset = 4;
+  static constexpr int kScaleStep = 16;
+  static constexpr int kMaxScale = 32;
+  static constexpr bool kHasMin = false;
+  static constexpr float kFactor = 1.0f;
+
+  static void dequantize(const std::uint8_t* block, float* out) {
+    const float d = half_to_float(d_bits(block));
+    for (int i = 0; i < 256; ++i) {
+      const int j = i / 16;
+      const int low = j < 8 ? block[96 + j] & 15 : block[96 + j - 8] >> 4;
+      const int scale = low | (((block[104 + j % 4] >> (2 * (j / 4))) & 3) << 4);
+      const int two = (block[32 + 32 * (i / 128) + i % 32] >> (2 * (i / 32 % 4))) & 3;
+      const int third = ((block[i % 32] >> (i / 32)) & 1) != 0 ? 4 : 0;
+      out[i] = d * static_cast<float>(scale - 32) * static_cast<float>((two | third) - 4);
+    }
+  }
+
+  static std::uint16_t d_bits(const std::uint8_t* block) { return le16(block + 108); }
+
+  template <class V>
+  static typename V::U8x16 scales(const std::uint8_t* block) {
+    const std::uint64_t low = le64(block + 96);
+    const std::uint64_t top = le32(block + 104);
+    // Two bits of each byte of `top` to bits 4..5, for scales 0..3 and 4..7 (then 8..11 and 12..15).
+    const std::uint64_t first = ((top << 4) & 0x30303030u) | (((top << 2) & 0x30303030u) << 32);
+    const std::uint64_t last = (top & 0x30303030u) | (((top >> 2) & 0x30303030u) << 32);
+    return V::u64x2(minus32((low & kNibbles) | first), minus32(((low >> 4) & kNibbles) | last));
+  }
+  template <class V, int J>
+  static typename V::U8x32 group(const std::uint8_t* block) {
+    const auto two = V::bit_and(V::template shr<2 * (J % 4)>(V::load32(block + 32 + 32 * (J / 4))), V::fill(3));
+    const auto bits = V::load32(block);
+    const auto third = V::bit_and(J < 2 ? V::template shl<(J < 2 ? 2 - J : 0)>(bits) : V::template shr<(J < 2 ? 0 : J - 2)>(bits), V::fill(4));
+    return V::bit_or(two, third);
+  }
+
+ private:
+  static constexpr std::uint64_t kNibbles = 0x0f0f0f0f0f0f0f0fu;
+  /// Subtracts 32 from each byte below 64: adding 224 without a carry between bytes.
+  static std::uint64_t minus32(std::uint64_t bytes) {
+    // byte < 64: bit 5 flips, and bits 6, 7 are set exactly where it was clear
+    const std::uint64_t flipped = bytes ^ 0x2020202020202020u;
+    const std::uint64_t negative = flipped & 0x2020202020202020u;
+    return flipped | (negative << 1) | (negative << 2);
+  }
+};
+
+}  // namespace
+}  // namespace quantlinear::formats

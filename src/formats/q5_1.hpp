@@ -1,0 +1,49 @@
+// Q5_1: 32 weights in 24 bytes (6 bits per weight).
+//
+//   bytes 0..1   d    half
+//   bytes 2..3   m    half
+//   bytes 4..7   fifth bits: bit i belongs to weight i
+//   bytes 8..23  low four bits: low nibbles are weights 0..15, high nibbles weights 16..31
+//
+//   w = d * q + m,  q in 0..31
+#pragma once
+
+#include "formats/format.hpp"
+
+namespace quantlinear::formats {
+namespace {
+
+struct Q5_1 {
+  static constexpr GgufQuantType kType = GgufQuantType::Q5_1;
+  static constexpr Family kFamily = Family::small_block;
+  static constexpr int kBlockElements = 32;
+  static constexpr int kBlockBytes = 24;
+  static constexpr int kMaxU = 31;
+  static constexpr int kOffset = 0;
+  static constexpr int kScaleStep = 32;
+  static constexpr bool kHasMin = true;
+
+  static void dequantize(const std::uint8_t* block, float* out) {
+    const float d = half_to_float(d_bits(block)), m = half_to_float(m_bits(block));
+    const std::uint32_t fifth = le32(block + 4);
+    for (int i = 0; i < 16; ++i) {
+      const int low = (block[8 + i] & 15) | (((fifth >> i) & 1) != 0 ? 16 : 0);
+      const int high = (block[8 + i] >> 4) | (((fifth >> (16 + i)) & 1) != 0 ? 16 : 0);
+      out[i] = static_cast<float>(low) * d + m;
+      out[16 + i] = static_cast<float>(high) * d + m;
+    }
+  }
+
+  static std::uint16_t d_bits(const std::uint8_t* block) { return le16(block); }
+  static std::uint16_t m_bits(const std::uint8_t* block) { return le16(block + 2); }
+
+  template <class V, int J>
+  static typename V::U8x32 group(const std::uint8_t* block) {
+    static_assert(J == 0);
+    const auto fifth = V::bit_and(V::mask_from_bits(le32(block + 4)), V::fill(16));
+    return V::bit_or(V::nibbles(block + 8), fifth);
+  }
+};
+
+}  // namespace
+}  // namespace quantlinear::formats

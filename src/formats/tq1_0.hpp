@@ -1,0 +1,99 @@
+// TQ1_0: 256 ternary weights in 54 bytes (1.6875 bits per weight).
+//
+//   bytes 0..31  five weights each: trit n of byte i is weight 32n + i
+//   bytes 32..47 five weights each: trit n of byte 32 + i is weight 160 + 16n + i
+//   bytes 48..51 four weights each: trit n of byte 48 + i is weight 240 + 4n + i
+//   bytes 52..53 d    half
+//
+//   A byte is a fraction of 256 in base 3: trit n is floor(3 * ((byte * 3^n) mod 256) / 256).
+//   w = d * (trit - 1)
+#pragma once
+
+#include "formats/format.hpp"
+
+namespace quantlinear::formats {
+namespace {
+
+struct TQ1_0 {
+  static constexpr GgufQuantType kType = GgufQuantType::TQ1_0;
+  static constexpr Family kFamily = Family::super_block;
+  static constexpr int kBlockElements = 256;
+  static constexpr int kBlockBytes = 54;
+  static constexpr int kMaxU = 2;
+  static constexpr int kOffset = 1;
+  static constexpr int kScaleStep = 32;
+  static constexpr int kMaxScale = 1;
+  static constexpr bool kHasMin = false;
+  static constexpr float kFactor = 1.0f;
+
+  static void dequantize(const std::uint8_t* block, float* out) {
+    const float d = half_to_float(d_bits(block));
+    for (int i = 0; i < 256; ++i) {
+      const int n = i < 160 ? i / 32 : i < 240 ? (i - 160) / 16 : (i - 240) / 4;
+      const int byte = i < 160 ? block[i % 32] : i < 240 ? block[32 + i % 16] : block[48 + i % 4];
+      constexpr int kPower[5] = {1, 3, 9, 27, 81};
+      const int trit = (((byte * kPower[n]) & 255) * 3) >> 8;
+      out[i] = static_cast<float>(trit - 1) * d;
+    }
+  }
+
+  static std::uint16_t d_bits(const std::uint8_t* block) { return le16(block + 52); }
+
+  template <class V>
+  static typename V::U8x16 scales(const std::uint8_t*) {
+    return V::u64x2(0x0101010101010101u, 0);
+  }
+  template <class V, int J>
+  static typename V::U8x32 group(const std::uint8_t* block) {
+    if constexpr (J < 5) {
+      return first_trit<V>(times_three<V, J>(V::load32(block)));
+    } else if constexpr (J < 7) {
+      // Trits 2(J-5) and 2(J-5)+1 of 16 bytes, side by side.
+      const auto bytes = V::load16(block + 32);
+      const auto both = times_three<V, 2 * (J - 5)>(V::join(bytes, bytes));
+      return first_trit<V>(V::add(both, V::bit_and(V::add(both, both), kSecondHalf<V>())));
+    } else {
+      const auto bytes = V::load16(block + 32);
+      std::uint32_t word = le32(block + 48);
+      std::uint32_t powers[4];
+      for (std::uint32_t& p : powers) {
+        p = word;
+        word = triple(word);
+      }
+      const auto last = V::u64x2(powers[0] | (std::uint64_t{powers[1]} << 32), powers[2] | (std::uint64_t{powers[3]} << 32));
+      const auto fifth = times_three<V, 4>(V::join(bytes, bytes));
+      const auto other = V::join(last, last);
+      return first_trit<V>(V::bit_or(V::bit_xor(V::bit_and(fifth, kSecondHalf<V>()), fifth), V::bit_and(other, kSecondHalf<V>())));
+    }
+  }
+
+ private:
+  template <class V>
+  static typename V::U8x32 kSecondHalf() {
+    return V::u64x4(0, 0, ~std::uint64_t{0}, ~std::uint64_t{0});
+  }
+  /// bytes * 3^N mod 256.
+  template <class V, int N>
+  static typename V::U8x32 times_three(typename V::U8x32 bytes) {
+    if constexpr (N == 0) {
+      return bytes;
+    } else {
+      const auto before = times_three<V, N - 1>(bytes);
+      return V::add(V::add(before, before), before);
+    }
+  }
+  /// Each of four bytes * 3 mod 256.
+  static std::uint32_t triple(std::uint32_t x) {
+    const std::uint32_t even = ((x & 0x00ff00ffu) * 3) & 0x00ff00ffu;
+    const std::uint32_t odd = (((x >> 8) & 0x00ff00ffu) * 3) & 0x00ff00ffu;
+    return even | (odd << 8);
+  }
+  /// floor(3 * byte / 256): 1 from 86 on, 2 from 171 on.
+  template <class V>
+  static typename V::U8x32 first_trit(typename V::U8x32 bytes) {
+    return V::sub(V::sub(V::fill(0), V::at_least(bytes, V::fill(86))), V::at_least(bytes, V::fill(171)));
+  }
+};
+
+}  // namespace
+}  // namespace quantlinear::formats
