@@ -1,0 +1,134 @@
+// qlinear apply: activations from a .npy file through a layer, results into another.
+#include <fmt/format.h>
+
+#include <chrono>
+#include <limits>
+#include <memory>
+
+#include "command.hpp"
+#include "json.hpp"
+#include "model.hpp"
+#include "npy.hpp"
+#include "options.hpp"
+#include "text.hpp"
+
+namespace qlinear {
+
+using quantlinear::AnyBackend;
+using quantlinear::ErrorCode;
+using quantlinear::fail;
+using quantlinear::GgufFile;
+using quantlinear::Precision;
+using quantlinear::Result;
+
+namespace {
+
+struct ApplyOptions {
+  std::string file;
+  std::string tensors;
+  std::string input;
+  std::string output;
+  DeviceOptions device;
+  Precision precision = Precision::a8;
+  bool json = false;
+};
+
+struct Outcome {
+  std::vector<float> values;
+  double seconds = 0;
+};
+
+Result<Outcome> forward(const AnyBackend& backend, const Layer& layer, const Matrix& x) {
+  const std::uint64_t out = layer.out_features();
+  if (out != 0 && x.rows > std::numeric_limits<std::uint64_t>::max() / out) {
+    return fail(ErrorCode::invalid_argument, fmt::format("{} rows of {} outputs are too many", x.rows, out));
+  }
+  auto ctx = backend.new_context();
+  if (!ctx) return std::unexpected(ctx.error());
+  auto input = backend.allocate(x.values.size());
+  if (!input) return std::unexpected(input.error());
+  auto output = backend.allocate(x.rows * out);
+  if (!output) return std::unexpected(output.error());
+  if (auto s = backend.upload(x.values, *input); !s) return std::unexpected(s.error());
+
+  const AnyBackend::Input input_view(std::as_const(*input), 0, 0);
+  const AnyBackend::Output output_view(*output, 0, 0);
+  const auto start = std::chrono::steady_clock::now();
+  if (auto s = layer.forward(*ctx, input_view, output_view, x.rows); !s) return std::unexpected(s.error());
+  if (auto s = ctx->flush(); !s) return std::unexpected(s.error());
+  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+  Outcome outcome{std::vector<float>(x.rows * out), taken.count()};
+  if (auto s = backend.download(*ctx, *output, outcome.values); !s) return std::unexpected(s.error());
+  return outcome;
+}
+
+Result<Exit> run(const ApplyOptions& options) {
+  const auto file = GgufFile::open(options.file);
+  if (!file) return std::unexpected(file.error());
+  const auto backend = make_backend(options.device);
+  if (!backend) return std::unexpected(backend.error());
+  const auto parts = parts_of(*file, options.tensors);
+  if (!parts) return std::unexpected(parts.error());
+  const auto layer = Layer::from_gguf_fused(*backend, parts->parts, parts->in_features, {options.precision});
+  if (!layer) return std::unexpected(layer.error());
+  const auto x = read_npy(options.input);
+  if (!x) return std::unexpected(x.error());
+  if (x->columns != layer->in_features()) {
+    return fail(ErrorCode::invalid_argument,
+                fmt::format("{}: found {} columns, expected {}, the in_features of {}", printable(options.input),
+                            x->columns, layer->in_features(), printable(options.tensors)));
+  }
+
+  const auto outcome = forward(*backend, *layer, *x);
+  if (!outcome) return std::unexpected(outcome.error());
+  if (auto s = file->check_unchanged(); !s) return std::unexpected(s.error());
+  auto writer = NpyWriter::create(options.output, x->rows, layer->out_features());
+  if (!writer) return std::unexpected(writer.error());
+  if (auto s = writer->write(outcome->values); !s) return std::unexpected(s.error());
+  if (auto s = writer->finish(); !s) return std::unexpected(s.error());
+
+  // What ran, from the layer itself: the least exact part decides.
+  const quantlinear::Explanation explanation = layer->explain(x->rows);
+  Precision runs = Precision::f32;
+  for (const auto& part : explanation.parts) runs = std::max(runs, part.runs);
+  const std::string isa = explanation.parts.empty() ? "" : explanation.parts.front().instruction_set;
+  if (options.json) {
+    print_json({{"tensors", split_list(options.tensors)},
+                {"input", options.input},
+                {"output", options.output},
+                {"m", x->rows},
+                {"in_features", layer->in_features()},
+                {"out_features", layer->out_features()},
+                {"backend", explanation.backend},
+                {"precision", to_string(runs)},
+                {"isa", isa},
+                {"threads", explanation.threads},
+                {"milliseconds", outcome->seconds * 1e3}});
+  } else if (writer->is_regular()) {
+    fmt::print("{}: {} x {} float32 = {} ({} x {}) through {} ({}{}{}, {}), {}\n", printable(options.output), x->rows,
+               layer->out_features(), printable(options.input), x->rows, x->columns, printable(options.tensors),
+               explanation.backend, isa.empty() ? "" : " ", isa, to_string(runs), milliseconds(outcome->seconds));
+  }
+  return Exit::yes;
+}
+
+}  // namespace
+
+Command add_apply(CLI::App& program) {
+  CLI::App* app = program.add_subcommand("apply", "Send activations through a layer: Y = X W^T (+ bias)");
+  const auto options = std::make_shared<ApplyOptions>();
+  app->add_option("FILE", options->file, "GGUF file, or any part of a split set")->required()->type_name("");
+  app->add_option("TENSORS", options->tensors, "Name of a tensor, or names joined by commas: one fused layer")
+      ->required()
+      ->type_name("");
+  app->add_option("-i,--input", options->input, "Activations, float32 [m, in_features]")
+      ->required()
+      ->type_name("X.npy");
+  app->add_option("-o,--output", options->output, "Results, float32 [m, out_features]")->required()->type_name("Y.npy");
+  add_device_options(*app, options->device, true);
+  add_precision_option(*app, options->precision);
+  add_json_option(*app, options->json);
+  return {app, [options] { return run(*options); }};
+}
+
+}  // namespace qlinear
