@@ -13,6 +13,8 @@ elseif(QUANTLINEAR_ARCH STREQUAL "arm64")
   set(QUANTLINEAR_ARCH aarch64)
 endif()
 
+set(QUANTLINEAR_INSTRUCTION_SETS "" CACHE STRING "Build these instruction sets only, e.g. scalar;avx2 (default: all)")
+
 include(CheckCXXCompilerFlag)
 
 function(quantlinear_write path content)
@@ -55,6 +57,12 @@ function(quantlinear_add_kernels target)
     separate_arguments(flags UNIX_COMMAND "${CMAKE_MATCH_3}")
     if(NOT arch STREQUAL "any" AND NOT arch STREQUAL QUANTLINEAR_ARCH)
       continue()
+    endif()
+    if(QUANTLINEAR_INSTRUCTION_SETS AND NOT isa IN_LIST QUANTLINEAR_INSTRUCTION_SETS)
+      continue()
+    endif()
+    if(NOT CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+      list(FILTER flags EXCLUDE REGEX "-Wno-maybe-uninitialized")  # only GCC knows it
     endif()
     if(QUANTLINEAR_HAS_NO_TREE_REASSOC)
       # GCC turns chains of vector additions into trees and spills the accumulators of GEMM tiles.
