@@ -1,0 +1,87 @@
+#include <algorithm>
+#include <chrono>
+#include <string_view>
+
+#include "limits.hpp"
+#include "run_bound.hpp"
+#include "sequence.hpp"
+
+namespace quantlinear::limits {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_of(const Sequence& sequence, unsigned long iterations) {
+  const Clock::time_point start = Clock::now();
+  sequence.run(iterations);
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+/// Iterations a second: the best slice, because a limit is what the machine can do undisturbed.
+double iterations_per_second(const Sequence& sequence, double seconds) {
+  constexpr int slices = 10;
+  unsigned long iterations = 1000;
+  double taken = seconds_of(sequence, iterations);
+  while (taken < seconds / slices) {
+    iterations *= 2;
+    taken = seconds_of(sequence, iterations);
+  }
+  for (int i = 0; i < slices; ++i) taken = std::min(taken, seconds_of(sequence, iterations));
+  return static_cast<double>(iterations) / taken;
+}
+
+std::vector<Sequence> all_sequences() {
+  std::vector<Sequence> all;
+  const auto add = [&](SequenceTable table) { all.insert(all.end(), table.sequences, table.sequences + table.count); };
+#if defined(QUANTLINEAR_LIMITS_X86)
+  add(avx2_sequences());
+  add(avxvnni_sequences());
+  add(avx512_sequences());
+#elif defined(QUANTLINEAR_LIMITS_NEON)
+  add(neon_sequences());
+#endif
+  (void)add;
+  return all;
+}
+
+bool included(std::string_view rate, std::string_view isa) {
+  if (isa.empty() || rate == isa) return true;
+  if (isa.starts_with("avx512")) return rate.starts_with("avx");
+  if (isa == "avxvnni") return rate == "avx2";
+  if (isa == "i8mm") return rate == "neon" || rate == "dotprod";
+  if (isa == "dotprod") return rate == "neon";
+  return false;
+}
+
+}  // namespace
+
+std::vector<Rate> instruction_rates(std::size_t threads, const Options& options) {
+  std::vector<Rate> rates;
+  for (const Sequence& sequence : all_sequences()) {
+    std::vector<double> per_thread(threads);
+    run_bound(threads, options.cpus,
+              [&](std::size_t i) { per_thread[i] = iterations_per_second(sequence, options.seconds); });
+    double sum = 0;
+    for (const double value : per_thread) sum += value;
+    Rate rate;
+    rate.name = sequence.name;
+    rate.isa = sequence.isa;
+    rate.operand = static_cast<Operand>(sequence.operand);
+    rate.int16_sums = sequence.int16_sums;
+    rate.instructions_per_second = sum / static_cast<double>(threads) * sequence.products;
+    rate.macs_per_second = rate.instructions_per_second * sequence.macs;
+    rates.push_back(std::move(rate));
+  }
+  return rates;
+}
+
+double best_macs(std::span<const Rate> rates, Operand operand, const std::string& isa, int int16_sums) {
+  double best = 0;
+  for (const Rate& rate : rates) {
+    const bool exact = rate.int16_sums <= int16_sums;  // more sums than fit would not be exact
+    if (rate.operand == operand && exact && included(rate.isa, isa)) best = std::max(best, rate.macs_per_second);
+  }
+  return best;
+}
+
+}  // namespace quantlinear::limits
