@@ -1,8 +1,10 @@
 // Who runs the work: the caller's threads, or the library's small pool.
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <memory>
+#include <type_traits>
 #include <vector>
 
 namespace quantlinear {
@@ -11,13 +13,16 @@ namespace quantlinear {
 class TaskRef {
  public:
   template <class F>
-  TaskRef(F& function) noexcept  // NOLINT: implicit by design
-      : object_(&function), call_([](void* object, std::size_t task) { (*static_cast<F*>(object))(task); }) {}
+    requires(!std::same_as<std::remove_cv_t<F>, TaskRef>)  // a copy refers to the function, not to the TaskRef copied
+  TaskRef(F& function) noexcept                            // NOLINT: implicit by design
+      : object_(&function), call_([](const void* object, std::size_t task) {
+          (*const_cast<F*>(static_cast<const F*>(object)))(task);  // const only if F is
+        }) {}
   void operator()(std::size_t task) const { call_(object_, task); }
 
  private:
-  void* object_;
-  void (*call_)(void*, std::size_t);
+  const void* object_;
+  void (*call_)(const void*, std::size_t);
 };
 
 /// Runs tasks for a backend. Implement it to put the library's work onto your own threads.

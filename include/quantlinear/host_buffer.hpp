@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <utility>
 
 #include "quantlinear/error.hpp"
 #include "quantlinear/matrix.hpp"
@@ -15,6 +16,13 @@ namespace quantlinear {
 class HostBuffer {
  public:
   HostBuffer() = default;
+  HostBuffer(HostBuffer&& other) noexcept : data_(std::move(other.data_)), size_(std::exchange(other.size_, 0)) {}
+  HostBuffer& operator=(HostBuffer&& other) noexcept {
+    data_ = std::move(other.data_);
+    size_ = std::exchange(other.size_, 0);
+    return *this;
+  }
+  ~HostBuffer() = default;
   /// out_of_memory if `count` floats cannot be had.
   [[nodiscard]] static Result<HostBuffer> allocate(std::uint64_t count);
   [[nodiscard]] std::span<float> span() noexcept { return {data_.get(), size_}; }
@@ -35,6 +43,7 @@ struct HostInputView : HostInput {
   using HostInput::HostInput;
   HostInputView(const HostBuffer& buffer, std::uint64_t offset = 0, std::uint64_t stride = 0) noexcept  // NOLINT
       : HostInput(buffer.span().subspan(offset < buffer.size() ? offset : buffer.size()), stride) {}
+  HostInputView(const HostBuffer&&, std::uint64_t = 0, std::uint64_t = 0) = delete;  // the view would dangle
 };
 struct HostOutputView : HostOutput {
   using HostOutput::HostOutput;

@@ -21,6 +21,7 @@ struct HostInput {
       : data(values.data()), size(values.size()), row_stride(stride) {}
   HostInput(const std::vector<float>& values, std::size_t stride = 0) noexcept  // NOLINT
       : data(values.data()), size(values.size()), row_stride(stride) {}
+  HostInput(const std::vector<float>&&, std::size_t = 0) = delete;  // the view would dangle
 };
 
 /// Writable view of results, as HostInput. A column range of a wider matrix is the span that starts

@@ -23,6 +23,7 @@ class QuantBytes {
   [[nodiscard]] static QuantBytes borrow(std::span<const std::byte> bytes) noexcept {
     return QuantBytes(bytes, nullptr, Residence::borrowed);
   }
+  static QuantBytes borrow(std::vector<std::byte>&&) = delete;  // would dangle: own(...)
   [[nodiscard]] static Result<QuantBytes> copy(std::span<const std::byte> bytes);
   [[nodiscard]] static QuantBytes own(std::vector<std::byte> bytes);
   /// `mapped`: the memory is a view of a file (clean pages that the system can drop and re-read).

@@ -1,15 +1,17 @@
 // The default executor: a few workers that spin briefly, then sleep.
+#include <pthread.h>
 #include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
+#include <csignal>
+#include <cstdint>
+#include <exception>
 #include <fstream>
-#include <mutex>
+#include <limits>
 #include <string>
-#include <system_error>
 #include <thread>
 
 #include "quantlinear/executor.hpp"
@@ -25,19 +27,30 @@ inline void pause_cpu() noexcept {
 #endif
 }
 
-/// CPUs this process may use: its affinity mask, and the quota of its control group (v2).
+/// How many CPUs' time the control group (v2) of this process and the groups above it allow.
+double cpu_quota() {
+  double least = std::numeric_limits<double>::infinity();
+  std::ifstream groups("/proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {
+    if (!line.starts_with("0::")) continue;
+    for (std::string path = line.substr(3);; path.erase(path.rfind('/'))) {
+      std::ifstream file("/sys/fs/cgroup" + path + "/cpu.max");
+      double quota = 0, period = 0;  // microseconds; the quota may be "max", which is no number
+      if (file >> quota >> period && period > 0) least = std::min(least, quota / period);
+      if (path.find('/') == std::string::npos) break;
+    }
+  }
+  return least;
+}
+
+/// CPUs this process may use: its affinity mask, and the quota of its control group.
 std::size_t usable_cpus() {
   std::size_t cpus = std::max(1u, std::thread::hardware_concurrency());
 #if defined(__linux__)
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) cpus = static_cast<std::size_t>(std::max(1, CPU_COUNT(&set)));
-  std::ifstream quota("/sys/fs/cgroup/cpu.max");
-  std::string limit;
-  double period = 0;
-  if (quota >> limit >> period && limit != "max" && period > 0) {
-    const double share = std::strtod(limit.c_str(), nullptr) / period;
-    cpus = std::min(cpus, static_cast<std::size_t>(std::max(1.0, share + 0.5)));
-  }
+  const double quota = cpu_quota();
+  if (quota < static_cast<double>(cpus)) cpus = static_cast<std::size_t>(std::max(1.0, quota + 0.5));
 #endif
   return cpus;
 }
@@ -53,109 +66,139 @@ void pin_this_thread([[maybe_unused]] int cpu) noexcept {
 #endif
 }
 
+/// While it lives, threads are started with the signals blocked that other threads can take: a
+/// process's handlers run on threads of its own. Faults stay where they happen.
+class BlockedSignals {
+ public:
+  BlockedSignals() noexcept {
+    sigset_t blocked;
+    sigfillset(&blocked);
+    for (const int fault : {SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP}) sigdelset(&blocked, fault);
+    pthread_sigmask(SIG_SETMASK, &blocked, &before_);
+  }
+  BlockedSignals(const BlockedSignals&) = delete;
+  BlockedSignals& operator=(const BlockedSignals&) = delete;
+  ~BlockedSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+
+ private:
+  sigset_t before_;
+};
+
 class ThreadPool final : public Executor {
  public:
   explicit ThreadPool(const ThreadPoolOptions& options)
       : pid_(getpid()), spin_(std::chrono::microseconds(std::max(0, options.spin_microseconds))) {
-    const std::size_t threads = options.threads == 0 ? usable_cpus() : std::min<std::size_t>(options.threads, 1024);
-    for (std::size_t i = 0; i + 1 < threads; ++i) {
-      const int cpu = options.pin_to.empty() ? -1 : options.pin_to[i % options.pin_to.size()];
-      try {
-        workers_.emplace_back([this, cpu] { work(cpu); });
-      } catch (const std::system_error&) {
-        break;  // the system refuses more threads: the pool is as large as it got
+    try {
+      constexpr std::size_t kMostThreads = 1024;
+      const std::size_t threads = std::min(options.threads == 0 ? usable_cpus() : options.threads, kMostThreads);
+      workers_.reserve(threads - 1);  // the workers keep pointers to their entries
+      const BlockedSignals blocked;
+      while (workers_.size() + 1 < threads) {
+        const auto& pins = options.pin_to;
+        workers_.push_back({.pool = this, .cpu = pins.empty() ? -1 : pins[workers_.size() % pins.size()]});
+        if (pthread_create(&workers_.back().thread, nullptr, start, &workers_.back()) != 0) {
+          workers_.pop_back();
+          break;  // the system refuses more threads: the pool is as large as it got
+        }
       }
+    } catch (const std::exception&) {  // no memory even for the list: no workers
     }
   }
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
 
   ~ThreadPool() override {
-    if (getpid() != pid_) {  // the child of a fork has no workers to wait for
-      for (std::thread& worker : workers_) worker.detach();
-      return;
-    }
-    {
-      const std::lock_guard lock(sleep_mutex_);
-      stop_.store(true);
-      generation_.fetch_add(1);
-    }
-    wake_.notify_all();
-    for (std::thread& worker : workers_) worker.join();
+    // In the child of a fork there is nobody to stop, and the handles may stand for other threads by now.
+    if (getpid() != pid_) return;
+    stop_.store(true);
+    generation_.fetch_add(1);
+    generation_.notify_all();
+    for (const Worker& worker : workers_) pthread_join(worker.thread, nullptr);
   }
 
   [[nodiscard]] std::size_t concurrency() const noexcept override { return workers_.size() + 1; }
 
   void run(std::size_t count, TaskRef task) noexcept override {
-    if (count == 0) return;
-    if (count == 1 || workers_.empty() || getpid() != pid_ || busy_.exchange(true, std::memory_order_acquire)) {
+    if (count <= 1 || workers_.empty() || getpid() != pid_ || busy_.exchange(true, std::memory_order_acquire)) {
       for (std::size_t i = 0; i < count; ++i) task(i);
       return;
     }
-    // The gate is shut and nobody is inside: publish the run, then open.
+    // The gate is shut and nobody is inside who would look at a task: publish the run, then open.
     task_ = &task;
     count_ = count;
     next_.store(0, std::memory_order_relaxed);
     gate_.fetch_or(kOpen, std::memory_order_release);
     generation_.fetch_add(1);
-    if (sleepers_.load() != 0) {
-      const std::lock_guard lock(sleep_mutex_);
-      wake_.notify_all();
+    if (count > workers_.size()) {
+      generation_.notify_all();
+    } else {
+      for (std::size_t i = 1; i < count; ++i) generation_.notify_one();
     }
     take_tasks();
     // All tasks are taken. A worker that is still waking up is not waited for: it finds the gate shut.
-    gate_.fetch_and(~kOpen);
-    while (gate_.load(std::memory_order_acquire) != 0) pause_cpu();
+    std::uint32_t inside = gate_.fetch_and(~kOpen, std::memory_order_acq_rel) & ~kOpen;
+    while (inside != 0) inside = wait_for_change(gate_, inside);
     busy_.store(false, std::memory_order_release);
   }
 
  private:
-  void take_tasks() noexcept {
-    for (std::size_t i = next_.fetch_add(1); i < count_; i = next_.fetch_add(1)) (*task_)(i);
+  struct Worker {
+    ThreadPool* pool;
+    int cpu;  ///< to run on, or -1
+    pthread_t thread{};
+  };
+
+  static void* start(void* worker) {
+    const auto& self = *static_cast<const Worker*>(worker);
+    pin_this_thread(self.cpu);
+    self.pool->work();
+    return nullptr;
   }
 
-  /// Waits until generation_ differs from `seen`; returns the new one.
-  std::size_t next_generation(std::size_t seen) {
-    const auto until = std::chrono::steady_clock::now() + spin_;
-    for (unsigned i = 0;; ++i) {
-      if (const std::size_t now = generation_.load(std::memory_order_acquire); now != seen) return now;
-      pause_cpu();
-      if (i % 64 == 63 && std::chrono::steady_clock::now() >= until) break;
-    }
-    std::unique_lock lock(sleep_mutex_);
-    sleepers_.fetch_add(1);
-    wake_.wait(lock, [&] { return generation_.load() != seen; });
-    sleepers_.fetch_sub(1);
-    return generation_.load(std::memory_order_acquire);
-  }
-
-  void work(int cpu) {
-    if (cpu >= 0) pin_this_thread(cpu);
-    std::size_t seen = 0;
+  void work() noexcept {
+    std::uint32_t seen = 0;
     while (true) {
-      seen = next_generation(seen);
+      seen = wait_for_change(generation_, seen);
       if (stop_.load()) return;
       if ((gate_.fetch_add(1, std::memory_order_acq_rel) & kOpen) != 0) take_tasks();
-      gate_.fetch_sub(1, std::memory_order_release);
+      if (gate_.fetch_sub(1, std::memory_order_acq_rel) == 1) gate_.notify_one();
     }
+  }
+
+  void take_tasks() noexcept {
+    const std::size_t count = count_;
+    for (std::size_t i = next_.fetch_add(1); i < count; i = next_.fetch_add(1)) (*task_)(i);
+  }
+
+  /// Waits until `word` differs from `seen`: spins for a while, then sleeps. Returns the new value.
+  std::uint32_t wait_for_change(const std::atomic<std::uint32_t>& word, std::uint32_t seen) const noexcept {
+    if (spin_.count() != 0) {
+      const auto until = std::chrono::steady_clock::now() + spin_;
+      for (unsigned i = 1; i % 64 != 0 || std::chrono::steady_clock::now() < until; ++i) {
+        if (const std::uint32_t now = word.load(std::memory_order_acquire); now != seen) return now;
+        pause_cpu();
+      }
+    }
+    word.wait(seen, std::memory_order_acquire);
+    return word.load(std::memory_order_acquire);
   }
 
   const pid_t pid_;
   const std::chrono::microseconds spin_;
-  std::vector<std::thread> workers_;
+  std::vector<Worker> workers_;
 
   // One run at a time: written by its caller while the gate is shut and nobody is inside.
   const TaskRef* task_ = nullptr;
   std::size_t count_ = 0;
 
+  // Each on a cache line of its own. They outlive a fork: there is no lock that could stay locked in
+  // the child, and nothing whose destruction waits for sleepers that exist in the parent only.
   alignas(64) std::atomic<bool> busy_{false};
-  alignas(64) std::atomic<std::size_t> generation_{0};  // one per run
-  alignas(64) std::atomic<std::size_t> next_{0};
-  /// kOpen while a run may be joined, plus the number of workers inside.
-  static constexpr std::size_t kOpen = std::size_t{1} << 32;
-  alignas(64) std::atomic<std::size_t> gate_{0};
-  std::atomic<std::size_t> sleepers_{0};
+  alignas(64) std::atomic<std::uint32_t> generation_{0};  ///< counts the runs; idle workers wait for it to change
+  alignas(64) std::atomic<std::size_t> next_{0};          ///< the next task to take
+  static constexpr std::uint32_t kOpen = std::uint32_t{1} << 31;
+  alignas(64) std::atomic<std::uint32_t> gate_{0};  ///< kOpen while a run may be joined, plus the workers inside
   std::atomic<bool> stop_{false};
-  std::mutex sleep_mutex_;
-  std::condition_variable wake_;
 };
 
 }  // namespace

@@ -13,6 +13,21 @@
 namespace quantlinear::formats {
 namespace {
 
+/// Half of the value of every scale byte.
+struct Ue4m3Halves {
+  float half[256];
+
+  constexpr Ue4m3Halves() : half() {
+    for (int code = 0; code < 256; ++code) {
+      const int exponent = (code >> 3) & 15, mantissa = code & 7;
+      float value = static_cast<float>(exponent == 0 ? mantissa : 8 + mantissa) * 0x1p-10f;
+      for (int e = 1; e < exponent; ++e) value *= 2.0f;
+      half[code] = code == 0x7f ? 0.0f : value;
+    }
+  }
+};
+inline constexpr Ue4m3Halves kScales;
+
 struct NVFP4 {
   static constexpr GgufQuantType kType = GgufQuantType::NVFP4;
   static constexpr Family kFamily = Family::small_block;
@@ -32,13 +47,7 @@ struct NVFP4 {
   }
 
   /// Half of the scale of weights 16j .. 16j+15.
-  static float scale(const std::uint8_t* block, int j) {
-    const std::uint32_t code = block[j];
-    if (code == 0x7f) return 0.0f;
-    const std::uint32_t exponent = (code >> 3) & 15, mantissa = code & 7;
-    if (exponent == 0) return static_cast<float>(mantissa) * 0x1p-10f;
-    return bits_to_float(((exponent + 119) << 23) | (mantissa << 20));
-  }
+  static float scale(const std::uint8_t* block, int j) { return kScales.half[block[j]]; }
 
   template <class V, int J>
   static typename V::U8x32 group(const std::uint8_t* block) {

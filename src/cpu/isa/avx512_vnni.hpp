@@ -18,7 +18,8 @@ struct Isa {
 
   template <class F, Precision P>
   static constexpr ProductKernel product() {
-    constexpr std::size_t kGemmFrom = 9;
+    // From this m on a panel pays: measured, docs/performance.md.
+    constexpr std::size_t kGemmFrom = F::kFamily == Family::super_block ? 9 : 5;
     if constexpr (F::kFamily == Family::float_weight || P == Precision::f32) {
       return f32_product<F, Avx512F32Tile>(activation_spec<F, P>());
     } else if constexpr (P == Precision::a8) {

@@ -13,8 +13,8 @@ namespace {
 
 /// The compiler must not reorder or merge what is on both sides: keeps the accumulators that live in
 /// memory there, and those in registers in registers.
-inline void keep_in_memory() { asm volatile("" ::: "memory"); }
-inline void keep_in_register(__m256i& v) { asm("" : "+x"(v)); }
+[[gnu::always_inline]] inline void keep_in_memory() { asm volatile("" ::: "memory"); }
+[[gnu::always_inline]] inline void keep_in_register(__m256i& v) { asm("" : "+x"(v)); }
 
 template <int C>
 [[gnu::always_inline]] inline void clear(__m256i (&total)[C][2]) {
@@ -23,16 +23,16 @@ template <int C>
 }
 
 /// acc = acc + scale * sum, the canonical step.
-inline void f32_step(float* tile, __m256 scale, __m256i sum) {
+[[gnu::always_inline]] inline void f32_step(float* tile, __m256 scale, __m256i sum) {
   _mm256_storeu_ps(tile, _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(sum), _mm256_loadu_ps(tile)));
 }
-inline void f32_step_minus(float* tile, __m256 scale, __m256i sum) {
+[[gnu::always_inline]] inline void f32_step_minus(float* tile, __m256 scale, __m256i sum) {
   _mm256_storeu_ps(tile, _mm256_fnmadd_ps(scale, _mm256_cvtepi32_ps(sum), _mm256_loadu_ps(tile)));
 }
 
 /// sum over pairs of factors[i] (int16 pairs of 8 rows) * sums[i] (int16 pair of the column).
 template <int N>
-inline __m256i sums_product(const std::int32_t (*factors)[kPanelRows], int half, const std::int16_t* sums) {
+[[gnu::always_inline]] inline __m256i sums_product(const std::int32_t (*factors)[kPanelRows], int half, const std::int16_t* sums) {
   __m256i total = _mm256_setzero_si256();
   for (int i = 0; i < N; ++i) {
     total = _mm256_add_epi32(total, _mm256_madd_epi16(load256(&factors[i][8 * half]), broadcast32(sums + 2 * i)));

@@ -14,7 +14,7 @@ struct Floats32 {
 /// What 32 bytes of u become: scale * (u - offset) - min. The product is exact and the subtraction
 /// rounds once (formats/format.hpp), so these are the bits of the format's own definition.
 template <class F, class ScaleOf, class MinOf>
-inline Floats32 floats_of(__m256i u, ScaleOf scale_of, MinOf min_of) {
+[[gnu::always_inline]] inline Floats32 floats_of(__m256i u, ScaleOf scale_of, MinOf min_of) {
   const __m128i half[2] = {_mm256_castsi256_si128(u), _mm256_extracti128_si256(u, 1)};
   Floats32 r;
   unroll<4>([&]<int I>() {
@@ -73,7 +73,7 @@ struct BlockDecoder {
 
 /// Float formats: 32 weights straight from memory.
 template <class F>
-inline Floats32 load_floats32(const std::uint8_t* p) {
+[[gnu::always_inline]] inline Floats32 load_floats32(const std::uint8_t* p) {
   Floats32 r;
   for (int i = 0; i < 4; ++i) {
     if constexpr (F::kType == GgufQuantType::F32) {
@@ -88,14 +88,14 @@ inline Floats32 load_floats32(const std::uint8_t* p) {
   return r;
 }
 
-inline void store32(float* out, const Floats32& w) {
+[[gnu::always_inline]] inline void store32(float* out, const Floats32& w) {
   for (int i = 0; i < 4; ++i) _mm256_storeu_ps(out + 8 * i, w.v[i]);
 }
 
 /// Calls use.operator()<J>(group, Floats32) for the groups of 32 weights of a run of `count` weights (at
 /// most 256) that starts at block `p`; float formats may end in a part of a group, filled with +0.
 template <class F, class Use>
-inline void for_each_group(const std::uint8_t* p, std::size_t count, Use use) {
+[[gnu::always_inline]] inline void for_each_group(const std::uint8_t* p, std::size_t count, Use use) {
   if constexpr (F::kFamily == Family::float_weight) {
     std::size_t g = 0;
     for (; 32 * (g + 1) <= count; ++g) use(g, load_floats32<F>(p + 32 * g * F::kBlockBytes));

@@ -24,7 +24,7 @@ struct LaneSums {
 };
 
 template <int Bytes>
-inline void prefetch(const std::uint8_t* p) {
+[[gnu::always_inline]] inline void prefetch(const std::uint8_t* p) {
   for (int i = 0; i < Bytes; i += 64) _mm_prefetch(reinterpret_cast<const char*>(p) + i, _MM_HINT_T0);
 }
 
@@ -86,6 +86,11 @@ template <class F, class Meta, class Dot, int C>
         const __m256i u = F::template group<V, J>(rows.row[I] + at);
         for (int c = 0; c < C; ++c) s[c][I] = Dot::group_products(u, x, c, g);
       });
+      __m256 d_low{}, d_high{};
+      if constexpr (F::kScaleStep == 16) {
+        d_low = scales8<F, 2 * J>(rows, at);
+        d_high = scales8<F, 2 * J + 1>(rows, at);
+      }
       for (int c = 0; c < C; ++c) {
         const __m256 da = _mm256_broadcast_ss(&x.meta[c].scale[g]);
         const auto step = [&](__m256 scale, __m256i sum, int sum_of_a) {
@@ -100,8 +105,8 @@ template <class F, class Meta, class Dot, int C>
           }
         } else {
           const HalfSums halves = half_sums(s[c]);
-          step(scales8<F, 2 * J>(rows, at), halves.low, x.meta[c].sums16[2 * g]);
-          step(scales8<F, 2 * J + 1>(rows, at), halves.high, x.meta[c].sums16[2 * g + 1]);
+          step(d_low, halves.low, x.meta[c].sums16[2 * g]);
+          step(d_high, halves.high, x.meta[c].sums16[2 * g + 1]);
         }
       }
     });
@@ -109,7 +114,7 @@ template <class F, class Meta, class Dot, int C>
 }
 
 /// Adds the bias and writes the first rows.count lanes.
-inline void store_rows(const ProductArgs& args, std::size_t row, std::size_t count, std::size_t column, __m256 value) {
+[[gnu::always_inline]] inline void store_rows(const ProductArgs& args, std::size_t row, std::size_t count, std::size_t column, __m256 value) {
   float lanes[8];
   float* out = args.out + column * args.out_stride + row;
   if (count == 8) {

@@ -38,14 +38,14 @@ struct WordPanel {
 
 /// Transposes eight registers of 32-bit lanes and stores the first `count` lanes as rows of a
 /// 16-wide array, at column `half`*8.
-inline void store_transposed(__m256i (&v)[8], std::int32_t (*out)[kPanelRows], int half, int count) {
+[[gnu::always_inline]] inline void store_transposed(__m256i (&v)[8], std::int32_t (*out)[kPanelRows], int half, int count) {
   transpose8(v);
   for (int i = 0; i < count; ++i) store256(&out[i][8 * half], v[i]);
 }
 
 /// The pairs (t_2i, t_2i+1) of a super-block's 16 sub-scales or mins, as dwords.
 template <class F>
-inline void pack_sums_factors(const Rows8& rows, std::size_t at, int half, PanelScales& out, bool words) {
+[[gnu::always_inline]] inline void pack_sums_factors(const Rows8& rows, std::size_t at, int half, PanelScales& out, bool words) {
   constexpr int kSubBlocks = 256 / F::kScaleStep;
   const auto t_bytes = [&](int i) {
     if constexpr (F::kHasMin) {
@@ -75,7 +75,7 @@ inline void pack_sums_factors(const Rows8& rows, std::size_t at, int half, Panel
 }
 
 template <class F>
-inline void pack_super_scales(const Rows8& rows, std::size_t at, int half, PanelScales& out, bool words) {
+[[gnu::always_inline]] inline void pack_super_scales(const Rows8& rows, std::size_t at, int half, PanelScales& out, bool words) {
   _mm256_store_ps(&out.d[0][8 * half], scales8<F>(rows, at));
   if constexpr (F::kHasMin) {
     _mm256_store_ps(&out.min[0][8 * half], halves8(rows, at, [](const std::uint8_t* b) { return F::dmin_bits(b); }));
@@ -96,7 +96,7 @@ inline void pack_super_scales(const Rows8& rows, std::size_t at, int half, Panel
 
 /// One group of 32 k of eight rows into a byte panel.
 template <class Group>
-inline void pack_bytes(Group group, int g, int half, BytePanel& panel) {
+[[gnu::always_inline]] inline void pack_bytes(Group group, int g, int half, BytePanel& panel) {
   __m256i v[8];
   unroll<8>([&]<int I>() { v[I] = group.template operator()<I>(); });
   transpose8(v);
@@ -105,7 +105,7 @@ inline void pack_bytes(Group group, int g, int half, BytePanel& panel) {
 
 /// The same into a word panel; words(u, row) applies offset and scale.
 template <class Group>
-inline void pack_words(Group group, int g, int half, WordPanel& panel) {
+[[gnu::always_inline]] inline void pack_words(Group group, int g, int half, WordPanel& panel) {
   __m256i low[8], high[8];
   unroll<8>([&]<int I>() {
     const Words32 w = group.template operator()<I>();
@@ -121,7 +121,7 @@ inline void pack_words(Group group, int g, int half, WordPanel& panel) {
 }
 
 template <class F>
-inline Words32 signed_words(__m256i u) {
+[[gnu::always_inline]] inline Words32 signed_words(__m256i u) {
   Words32 w = widen(u);
   if constexpr (F::kOffset != 0) {
     const __m256i offset = _mm256_set1_epi16(F::kOffset);

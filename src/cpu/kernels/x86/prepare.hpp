@@ -8,14 +8,14 @@ namespace quantlinear::cpu {
 namespace {
 
 /// 32 values to rounded integers, in order.
-inline void round32(const float* x, __m256 pre, __m256 inverse, __m256i (&q)[4]) {
+[[gnu::always_inline]] inline void round32(const float* x, __m256 pre, __m256 inverse, __m256i (&q)[4]) {
   for (int i = 0; i < 4; ++i) {
     q[i] = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * i), pre), inverse));
   }
 }
 
 /// Stores 32 integers and adds up their two 16s.
-inline void store32(const __m256i (&q)[4], std::int8_t* out, std::int32_t (&sums)[2]) {
+[[gnu::always_inline]] inline void store32(const __m256i (&q)[4], std::int8_t* out, std::int32_t (&sums)[2]) {
   const __m256i a = _mm256_packs_epi32(q[0], q[1]), b = _mm256_packs_epi32(q[2], q[3]);
   const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
   store256(out, _mm256_permutevar8x32_epi32(_mm256_packs_epi16(a, b), order));
@@ -27,7 +27,7 @@ inline void store32(const __m256i (&q)[4], std::int8_t* out, std::int32_t (&sums
   sums[0] = _mm_cvtsi128_si32(s);
   sums[1] = _mm_extract_epi32(s, 1);
 }
-inline void store32(const __m256i (&q)[4], std::int16_t* out, std::int32_t (&sums)[2]) {
+[[gnu::always_inline]] inline void store32(const __m256i (&q)[4], std::int16_t* out, std::int32_t (&sums)[2]) {
   // packs works on 128-bit halves; the a16 order is 0..7, 16..23 | 8..15, 24..31.
   const __m256i a = _mm256_permute4x64_epi64(_mm256_packs_epi32(q[0], q[1]), 0xd8);  // 0..15
   const __m256i b = _mm256_permute4x64_epi64(_mm256_packs_epi32(q[2], q[3]), 0xd8);  // 16..31
@@ -40,7 +40,7 @@ inline void store32(const __m256i (&q)[4], std::int16_t* out, std::int32_t (&sum
   sums[1] = _mm_extract_epi32(s, 1);
 }
 
-inline float largest_of(const float* x, std::size_t count) {
+[[gnu::always_inline]] inline float largest_of(const float* x, std::size_t count) {
   const __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
   __m256 most = _mm256_setzero_ps();
   for (std::size_t i = 0; i < count; i += 8) {
@@ -51,7 +51,7 @@ inline float largest_of(const float* x, std::size_t count) {
   return _mm_cvtss_f32(_mm_max_ss(v, _mm_movehdup_ps(v)));
 }
 
-inline bool all_finite_avx2(const float* x, std::size_t count) {
+[[gnu::always_inline]] inline bool all_finite_avx2(const float* x, std::size_t count) {
   const __m256i exponent = _mm256_set1_epi32(0x7f800000);
   __m256i bad = _mm256_setzero_si256();
   std::size_t i = 0;
@@ -64,7 +64,7 @@ inline bool all_finite_avx2(const float* x, std::size_t count) {
 
 /// As quantise_chunk; `count` is a multiple of 32 (block formats have whole blocks).
 template <class Value, class Meta>
-inline void quantise_chunk_avx2(const ActivationSpec& spec, const float* x, std::size_t count, Value* values, Meta& meta) {
+[[gnu::always_inline]] inline void quantise_chunk_avx2(const ActivationSpec& spec, const float* x, std::size_t count, Value* values, Meta& meta) {
   std::int32_t sums[8][2] = {};
   std::size_t g = 0;
   float scales[8] = {};
@@ -87,7 +87,7 @@ inline void quantise_chunk_avx2(const ActivationSpec& spec, const float* x, std:
   fill_sums(flat, meta);
 }
 
-inline bool prepare_row_avx2(const ActivationSpec& spec, const float* x, std::size_t in_features, std::size_t row,
+[[gnu::always_inline]] inline bool prepare_row_avx2(const ActivationSpec& spec, const float* x, std::size_t in_features, std::size_t row,
                              std::size_t m, void* values, void* meta) {
   if (!all_finite_avx2(x, in_features)) {
     clear_row(spec, in_features, row, m, values, meta);

@@ -26,19 +26,19 @@ template <int N, class Function>
   (std::make_integer_sequence<int, N>{});
 }
 
-inline __m256i load256(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
-inline __m128i load128(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
-inline void store256(void* p, __m256i v) { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
+[[gnu::always_inline]] inline __m256i load256(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+[[gnu::always_inline]] inline __m128i load128(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
+[[gnu::always_inline]] inline void store256(void* p, __m256i v) { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
 
 /// The 32 bits at p in every lane: a load, no shuffle.
-inline __m256i broadcast32(const void* p) {
+[[gnu::always_inline]] inline __m256i broadcast32(const void* p) {
   std::int32_t value;
   std::memcpy(&value, p, 4);
   return _mm256_set1_epi32(value);
 }
 
 /// 8 x 8 transposition of 32-bit lanes: row i of the result is lane i of the arguments.
-inline void transpose8(__m256i (&r)[8]) {
+[[gnu::always_inline]] inline void transpose8(__m256i (&r)[8]) {
   __m256i t[8];
   for (int i = 0; i < 4; ++i) {
     t[2 * i] = _mm256_unpacklo_epi32(r[2 * i], r[2 * i + 1]);
@@ -61,7 +61,7 @@ inline void transpose8(__m256i (&r)[8]) {
 struct HalfSums {
   __m256i low, high;
 };
-inline HalfSums half_sums(const __m256i (&v)[8]) {
+[[gnu::always_inline]] inline HalfSums half_sums(const __m256i (&v)[8]) {
   const auto pairs = [](__m256i a, __m256i b) {  // a0+a1 a2+a3 b0+b1 b2+b3, in each 128-bit lane
     const __m256 x = _mm256_castsi256_ps(a), y = _mm256_castsi256_ps(b);
     return _mm256_add_epi32(_mm256_castps_si256(_mm256_shuffle_ps(x, y, 0x88)),
@@ -72,13 +72,13 @@ inline HalfSums half_sums(const __m256i (&v)[8]) {
   return {_mm256_permute2x128_si256(a, b, 0x20), _mm256_permute2x128_si256(a, b, 0x31)};
 }
 /// Sums of all lanes of eight vectors.
-inline __m256i sums8(const __m256i (&v)[8]) {
+[[gnu::always_inline]] inline __m256i sums8(const __m256i (&v)[8]) {
   const HalfSums s = half_sums(v);
   return _mm256_add_epi32(s.low, s.high);
 }
 
 /// The canonical f32 sums of eight vectors.
-inline __m256 sums8(const __m256 (&v)[8]) {
+[[gnu::always_inline]] inline __m256 sums8(const __m256 (&v)[8]) {
   const auto pairs = [](__m256 a, __m256 b) {
     return _mm256_add_ps(_mm256_shuffle_ps(a, b, 0x88), _mm256_shuffle_ps(a, b, 0xdd));
   };
@@ -113,7 +113,7 @@ struct ChunkX {
 
 /// half(f(block)) of eight rows as f32; `bytes` is the position of the block in its row.
 template <class HalfOf>
-inline __m256 halves8(const Rows8& rows, std::size_t bytes, HalfOf half_of) {
+[[gnu::always_inline]] inline __m256 halves8(const Rows8& rows, std::size_t bytes, HalfOf half_of) {
   __m128i v = _mm_cvtsi32_si128(half_of(rows.row[0] + bytes));
   unroll<7>([&]<int I>() { v = _mm_insert_epi16(v, half_of(rows.row[I + 1] + bytes), I + 1); });
   return _mm256_cvtph_ps(v);
@@ -121,7 +121,7 @@ inline __m256 halves8(const Rows8& rows, std::size_t bytes, HalfOf half_of) {
 
 /// Scale of weights J*kScaleStep.. of one block of eight rows (super_block: d, with its factor).
 template <class F, int J = 0>
-inline __m256 scales8(const Rows8& rows, std::size_t bytes) {
+[[gnu::always_inline]] inline __m256 scales8(const Rows8& rows, std::size_t bytes) {
   if constexpr (requires(const std::uint8_t* b) { F::scale(b, 0); }) {
     float s[8];
     for (int i = 0; i < 8; ++i) s[i] = F::scale(rows.row[i] + bytes, J);
@@ -139,7 +139,7 @@ inline __m256 scales8(const Rows8& rows, std::size_t bytes) {
 struct Words32 {
   __m256i low, high;
 };
-inline Words32 widen(__m256i u) {
+[[gnu::always_inline]] inline Words32 widen(__m256i u) {
   const __m256i zero = _mm256_setzero_si256();
   return {_mm256_unpacklo_epi8(u, zero), _mm256_unpackhi_epi8(u, zero)};
 }
