@@ -68,7 +68,8 @@ std::vector<float> from_integers(const std::uint8_t* block) {
         if constexpr (F::kFamily == Family::super_block) {
           const float d = formats::half_to_float(F::d_bits(block)) * F::kFactor;
           float value = d * static_cast<float>(scale[step]) * q;
-          if constexpr (F::kHasMin) value -= formats::half_to_float(F::dmin_bits(block)) * static_cast<float>(min[step]);
+          if constexpr (F::kHasMin)
+            value -= formats::half_to_float(F::dmin_bits(block)) * static_cast<float>(min[step]);
           w.push_back(value);
         } else {
           float value;
@@ -101,7 +102,8 @@ void expect_integer_form() {
       const std::vector<float> found = from_integers<F>(block);
       ASSERT_EQ(found.size(), static_cast<std::size_t>(F::kBlockElements));
       for (std::size_t i = 0; i < found.size(); ++i) {
-        ASSERT_TRUE(same(found[i], expected[i])) << "round " << round << " weight " << i << ": " << found[i] << " is not " << expected[i];
+        ASSERT_TRUE(same(found[i], expected[i]))
+            << "round " << round << " weight " << i << ": " << found[i] << " is not " << expected[i];
       }
     }
   }

@@ -61,9 +61,8 @@ Product run(const InstructionSet& isa, const ProductKernel& kernel, std::span<co
               .bias = bias,
               .scratch = scratch.data()});
   const auto y = out.as<float>();
-  return {{y.begin(), y.end()},
-          {values.bytes().begin(), values.bytes().end()},
-          {meta.bytes().begin(), meta.bytes().end()}};
+  return {
+      {y.begin(), y.end()}, {values.bytes().begin(), values.bytes().end()}, {meta.bytes().begin(), meta.bytes().end()}};
 }
 
 ::testing::AssertionResult same_bits(std::span<const float> found, std::span<const float> expected) {
@@ -110,16 +109,17 @@ TEST_P(EveryFormat, GivesTheBitsOfScalarOnAwkwardShapes) {
     const auto weights = test::random_weights(GetParam().type, shape.n, shape.k, 3);
     for (const std::size_t m : {1, 2, 3, 4, 5, 8, 9, 12, 15, 29}) {
       const auto x = test::random_activations(m * shape.k, 11 + static_cast<std::uint32_t>(m));
-      for_each_kernel([&](const InstructionSet& isa, const FormatKernels&, const ProductKernel& kernel, Precision precision) {
-        const ProductKernel& reference = scalar().product[static_cast<std::size_t>(precision)];
-        const Product expected = run(plain, reference, weights, shape.n, shape.k, x, m);
-        const Product found = run(isa, kernel, weights, shape.n, shape.k, x, m);
-        EXPECT_TRUE(same_bits(found.y, expected.y)) << "n " << shape.n << " k " << shape.k << " m " << m;
-        if (kernel.activations == reference.activations) {
-          EXPECT_EQ(found.values, expected.values);
-          EXPECT_EQ(found.meta, expected.meta);
-        }
-      });
+      for_each_kernel(
+          [&](const InstructionSet& isa, const FormatKernels&, const ProductKernel& kernel, Precision precision) {
+            const ProductKernel& reference = scalar().product[static_cast<std::size_t>(precision)];
+            const Product expected = run(plain, reference, weights, shape.n, shape.k, x, m);
+            const Product found = run(isa, kernel, weights, shape.n, shape.k, x, m);
+            EXPECT_TRUE(same_bits(found.y, expected.y)) << "n " << shape.n << " k " << shape.k << " m " << m;
+            if (kernel.activations == reference.activations) {
+              EXPECT_EQ(found.values, expected.values);
+              EXPECT_EQ(found.meta, expected.meta);
+            }
+          });
       if (HasFailure()) return;
     }
   }
@@ -142,43 +142,44 @@ TEST_P(EveryFormat, MatchesTheGoldenProducts) {
   const test::GoldenFile golden = test::load_golden(GetParam());
   const std::vector<float> x = golden["x"].floats();
   const std::size_t k = golden["x"].shape[0], m = golden["x"].shape[1];
-  for_each_kernel([&](const InstructionSet& isa, const FormatKernels&, const ProductKernel& kernel, Precision precision) {
-    for (const std::string set : {"w", "bits"}) {
-      const test::GoldenTensor& weight = golden[set + ".weight"];
-      const std::vector<float> expected = golden[set + ".y"].floats();
-      const Product found = run(isa, kernel, weight.bytes, weight.shape[1], k, x, m);
-      const std::vector<float> w = golden[set + ".dequantized"].floats();
-      const std::size_t n = weight.shape[1];
-      double all_error = 0, all_power = 0;
-      for (std::size_t row = 0; row < n; ++row) {
-        // Rows of the random bits differ by many orders of magnitude, so each row counts for itself
-        // as well, against the power that products of random sign would have.
-        double error = 0, power = 0, expected_power = 0;
-        for (std::size_t i = 0; i < m; ++i) {
-          const double e = expected[i * n + row], f = found.y[i * n + row];
-          if (!std::isfinite(e)) {
-            EXPECT_FALSE(std::isfinite(f)) << set << " row " << row;
-            continue;
+  for_each_kernel(
+      [&](const InstructionSet& isa, const FormatKernels&, const ProductKernel& kernel, Precision precision) {
+        for (const std::string set : {"w", "bits"}) {
+          const test::GoldenTensor& weight = golden[set + ".weight"];
+          const std::vector<float> expected = golden[set + ".y"].floats();
+          const Product found = run(isa, kernel, weight.bytes, weight.shape[1], k, x, m);
+          const std::vector<float> w = golden[set + ".dequantized"].floats();
+          const std::size_t n = weight.shape[1];
+          double all_error = 0, all_power = 0;
+          for (std::size_t row = 0; row < n; ++row) {
+            // Rows of the random bits differ by many orders of magnitude, so each row counts for itself
+            // as well, against the power that products of random sign would have.
+            double error = 0, power = 0, expected_power = 0;
+            for (std::size_t i = 0; i < m; ++i) {
+              const double e = expected[i * n + row], f = found.y[i * n + row];
+              if (!std::isfinite(e)) {
+                EXPECT_FALSE(std::isfinite(f)) << set << " row " << row;
+                continue;
+              }
+              error += (f - e) * (f - e);
+              power += e * e;
+              for (std::size_t j = 0; j < k; ++j) {
+                const double product = static_cast<double>(w[row * k + j]) * x[i * k + j];
+                expected_power += product * product;
+              }
+            }
+            const double limit = kLimits[static_cast<std::size_t>(precision)];
+            EXPECT_TRUE(error <= 3 * limit * expected_power) << set << " row " << row << " " << error / expected_power;
+            all_error += error;
+            all_power += power;
           }
-          error += (f - e) * (f - e);
-          power += e * e;
-          for (std::size_t j = 0; j < k; ++j) {
-            const double product = static_cast<double>(w[row * k + j]) * x[i * k + j];
-            expected_power += product * product;
+          if (set == "w") {
+            const double nmse = all_error / all_power;
+            EXPECT_TRUE(nmse <= kLimits[static_cast<std::size_t>(precision)]) << "NMSE " << nmse;
+            RecordProperty(std::string(isa.name) + "_" + std::string(to_string(precision)), std::to_string(nmse));
           }
         }
-        const double limit = kLimits[static_cast<std::size_t>(precision)];
-        EXPECT_TRUE(error <= 3 * limit * expected_power) << set << " row " << row << " " << error / expected_power;
-        all_error += error;
-        all_power += power;
-      }
-      if (set == "w") {
-        const double nmse = all_error / all_power;
-        EXPECT_TRUE(nmse <= kLimits[static_cast<std::size_t>(precision)]) << "NMSE " << nmse;
-        RecordProperty(std::string(isa.name) + "_" + std::string(to_string(precision)), std::to_string(nmse));
-      }
-    }
-  });
+      });
 }
 
 TEST_P(EveryFormat, DecodesAsTheDefinition) {
@@ -189,7 +190,8 @@ TEST_P(EveryFormat, DecodesAsTheDefinition) {
   ASSERT_TRUE(dequantize(GetParam().type, weights, expected));
   const GuardedBuffer bytes{std::span<const std::byte>(weights)}, out(expected.size() * sizeof(float));
   for (const InstructionSet* isa : usable()) {
-    isa->find(GetParam().type)->dequantize(reinterpret_cast<const std::uint8_t*>(bytes.data()), 4 * columns / block, out.as<float>().data());
+    isa->find(GetParam().type)
+        ->dequantize(reinterpret_cast<const std::uint8_t*>(bytes.data()), 4 * columns / block, out.as<float>().data());
     EXPECT_TRUE(same_bits(out.as<float>(), expected)) << isa->name;
   }
 }
@@ -216,7 +218,10 @@ TEST_P(EveryFormat, ExtremeBlocksDoNotOverflow) {
   ASSERT_TRUE(dequantize(GetParam().type, weights, w));
   for (std::size_t i = 0; i < x.size(); ++i) {
     const std::size_t row = i / k;
-    x[i] = row == 0 ? 1.0f : row == 1 ? -1.0f : row % 2 == 0 ? (i / row % 2 == 0 ? 1.0f : -1.0f) : (w[i % k] < 0 ? -1.0f : 1.0f);
+    x[i] = row == 0       ? 1.0f
+           : row == 1     ? -1.0f
+           : row % 2 == 0 ? (i / row % 2 == 0 ? 1.0f : -1.0f)
+                          : (w[i % k] < 0 ? -1.0f : 1.0f);
   }
   for_each_kernel([&](const InstructionSet& isa, const FormatKernels&, const ProductKernel& kernel, Precision) {
     const Product found = run(isa, kernel, weights, rows, k, x, m);
@@ -239,22 +244,25 @@ TEST_P(EveryFormat, TinyHugeAndZeroActivations) {
   for (const float size : {0.0f, 1e-44f, 1e-38f, 1e-20f, 1e20f}) {
     auto x = test::random_activations(k, 17);
     for (float& v : x) v *= size;
-    for_each_kernel([&](const InstructionSet& isa, const FormatKernels&, const ProductKernel& kernel, Precision precision) {
-      const Product found = run(isa, kernel, weights, n, k, x, 1);
-      const Product expected = run(cpu::instruction_sets().front(), scalar().product[static_cast<std::size_t>(precision)], weights, n, k, x, 1);
-      EXPECT_TRUE(same_bits(found.y, expected.y)) << "size " << size;
-      for (const float y : found.y) {
-        EXPECT_TRUE(std::isfinite(y));
-        if (size == 0.0f) {
-          EXPECT_EQ(y, 0.0f);
-        }
-      }
-    });
+    for_each_kernel(
+        [&](const InstructionSet& isa, const FormatKernels&, const ProductKernel& kernel, Precision precision) {
+          const Product found = run(isa, kernel, weights, n, k, x, 1);
+          const Product expected = run(cpu::instruction_sets().front(),
+                                       scalar().product[static_cast<std::size_t>(precision)], weights, n, k, x, 1);
+          EXPECT_TRUE(same_bits(found.y, expected.y)) << "size " << size;
+          for (const float y : found.y) {
+            EXPECT_TRUE(std::isfinite(y));
+            if (size == 0.0f) {
+              EXPECT_EQ(y, 0.0f);
+            }
+          }
+        });
   }
 }
 
 std::string type_name(const testing::TestParamInfo<QuantTypeInfo>& info) { return std::string(info.param.name); }
-INSTANTIATE_TEST_SUITE_P(Kernels, EveryFormat, testing::ValuesIn(quant_types().begin(), quant_types().end()), type_name);
+INSTANTIATE_TEST_SUITE_P(Kernels, EveryFormat, testing::ValuesIn(quant_types().begin(), quant_types().end()),
+                         type_name);
 
 TEST(InstructionSets, TheForcedOneIsTaken) {
   for (const InstructionSetInfo& info : CpuBackend::instruction_sets()) {

@@ -1,13 +1,13 @@
 // One backend type for a choice at run time; itself a Backend.
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <span>
-#include <string>
 #include <string_view>
 #include <utility>
-#include <vector>
 
 #include "quantlinear/backend.hpp"
 #include "quantlinear/cpu_backend.hpp"
@@ -15,7 +15,8 @@
 namespace quantlinear {
 
 /// Wraps any backend. QuantLinear<AnyBackend> costs one virtual call more per forward. Objects made by
-/// one AnyBackend may be used with its copies; with another one they are an invalid_argument error.
+/// one AnyBackend may be used with its copies; with another one they are an invalid_argument error
+/// (and an empty Explanation). They keep the wrapped backend alive.
 class AnyBackend {
  public:
   class Buffer;
@@ -24,9 +25,13 @@ class AnyBackend {
   struct Input;
   struct Output;
 
-  template <Backend B>
-    requires(!std::same_as<B, AnyBackend>)
+  template <class B>
+    requires(!std::same_as<B, AnyBackend> && Backend<B>)
   explicit AnyBackend(B backend) : impl_(std::make_shared<const Model<B>>(std::move(backend))) {}
+  // Copies only: a moved-from backend would be a handle to nothing.
+  AnyBackend(const AnyBackend&) = default;
+  AnyBackend& operator=(const AnyBackend&) = default;
+  ~AnyBackend() = default;
 
   [[nodiscard]] std::string_view name() const noexcept { return impl_->name(); }
   [[nodiscard]] Result<Context> new_context() const;
@@ -47,6 +52,8 @@ class AnyBackend {
   [[nodiscard]] MemoryUse ledger() const { return impl_->ledger(); }
 
  private:
+  struct Interface;
+
   // What an erased object is: a value of the wrapped backend's type, marked with who made it.
   struct Erased {
     Erased() = default;
@@ -60,8 +67,8 @@ class AnyBackend {
     T value;
   };
   struct Object {
-    std::unique_ptr<Erased> held;
-    const void* maker = nullptr;
+    std::shared_ptr<const Interface> maker;  // alive as long as the object, so no other backend gets its address
+    std::unique_ptr<Erased> held;            // null once moved from
   };
   struct ErasedContext : Erased {
     virtual Status flush() = 0;
@@ -120,9 +127,11 @@ class AnyBackend {
     static auto& buffer(Erased& e) { return static_cast<Holder<typename B::Buffer>&>(e).value; }
     static auto& buffer(const Erased& e) { return static_cast<const Holder<typename B::Buffer>&>(e).value; }
     template <class H, class Base, class T>
-    static Result<std::unique_ptr<Base>> hold(Result<T> result) {
+    static Result<std::unique_ptr<Base>> hold(Result<T> result) try {
       if (!result) return std::unexpected(std::move(result.error()));
       return std::make_unique<H>(std::move(*result));
+    } catch (const std::bad_alloc&) {
+      return out_of_memory();
     }
 
     [[nodiscard]] std::string_view name() const noexcept override { return backend.name(); }
@@ -166,6 +175,8 @@ class AnyBackend {
     B backend;
   };
 
+  [[nodiscard]] static std::unexpected<Error> out_of_memory();
+  [[nodiscard]] static std::unexpected<Error> moved_from(const char* what);
   [[nodiscard]] Status check_maker(const char* what, const Object& object) const;
 
   std::shared_ptr<const Interface> impl_;
@@ -182,7 +193,10 @@ class AnyBackend::Buffer {
 /// A context of the wrapped backend.
 class AnyBackend::Context {
  public:
-  [[nodiscard]] Status flush() { return static_cast<ErasedContext&>(*object_.held).flush(); }
+  [[nodiscard]] Status flush() {
+    if (object_.held == nullptr) return moved_from("ctx");
+    return static_cast<ErasedContext&>(*object_.held).flush();
+  }
 
  private:
   friend class AnyBackend;
@@ -190,17 +204,19 @@ class AnyBackend::Context {
   Object object_;
 };
 
-/// A store of the wrapped backend.
+/// A store of the wrapped backend. Once moved from it has no rows, no columns and no parts.
 class AnyBackend::QuantStore {
  public:
-  [[nodiscard]] std::uint64_t in_features() const noexcept { return store().in_features(); }
-  [[nodiscard]] std::uint64_t out_features() const noexcept { return store().out_features(); }
-  [[nodiscard]] std::span<const QuantPart> parts() const noexcept { return store().parts(); }
+  [[nodiscard]] std::uint64_t in_features() const noexcept { return store() == nullptr ? 0 : store()->in_features(); }
+  [[nodiscard]] std::uint64_t out_features() const noexcept { return store() == nullptr ? 0 : store()->out_features(); }
+  [[nodiscard]] std::span<const QuantPart> parts() const noexcept {
+    return store() == nullptr ? std::span<const QuantPart>() : store()->parts();
+  }
 
  private:
   friend class AnyBackend;
   explicit QuantStore(Object object) : object_(std::move(object)) {}
-  [[nodiscard]] const ErasedStore& store() const noexcept { return static_cast<const ErasedStore&>(*object_.held); }
+  [[nodiscard]] const ErasedStore* store() const noexcept { return static_cast<const ErasedStore*>(object_.held.get()); }
   Object object_;
 };
 
@@ -212,6 +228,7 @@ struct AnyBackend::Input {
   std::uint64_t row_stride;
   Input(const Buffer& b, std::uint64_t at = 0, std::uint64_t stride = 0) noexcept  // NOLINT: a view
       : buffer(&b), offset(at), row_stride(stride) {}
+  Input(const Buffer&&, std::uint64_t = 0, std::uint64_t = 0) = delete;  // the view would dangle
 };
 struct AnyBackend::Output {
   Buffer* buffer;

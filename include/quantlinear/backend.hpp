@@ -21,9 +21,9 @@ namespace quantlinear {
 /// One weight matrix of a layer: `rows` rows of in_features weights in GGUF blocks.
 struct QuantPart {
   GgufQuantType kind{};
-  QuantBytes bytes;                   ///< exactly matrix_bytes(kind, rows, in_features) bytes
+  QuantBytes bytes;  ///< exactly matrix_bytes(kind, rows, in_features) bytes
   std::uint64_t rows = 0;
-  std::vector<float> bias = {};       ///< empty, or `rows` values added to this part's outputs
+  std::vector<float> bias = {};  ///< empty, or `rows` values added to this part's outputs
 };
 
 /// Choices for one layer.
@@ -52,32 +52,32 @@ struct LoadOptions {
 ///   explain(store, m), memory_plan(parts, in_features, m, options), ledger()
 ///   allocate(count), upload(span, buffer), download(ctx, buffer, span)
 template <class B>
-concept Backend = std::copyable<B> && requires(const B backend, typename B::Context& ctx, const typename B::Input input,
-                                               const typename B::Output out, const typename B::QuantStore& store,
-                                               typename B::Buffer& buffer, const typename B::Buffer& const_buffer,
-                                               const QuantPart& part, std::span<const QuantPart> parts,
-                                               std::span<const std::uint64_t> row_ids, std::uint64_t count,
-                                               const LoadOptions& options, std::span<const float> source,
-                                               std::span<float> target) {
-  requires std::movable<typename B::Buffer> && std::movable<typename B::Context> && std::movable<typename B::QuantStore>;
-  requires std::constructible_from<typename B::Input, const typename B::Buffer&, std::uint64_t, std::uint64_t>;
-  requires std::constructible_from<typename B::Output, typename B::Buffer&, std::uint64_t, std::uint64_t>;
-  { backend.name() } -> std::convertible_to<std::string_view>;
-  { backend.new_context() } -> std::same_as<Result<typename B::Context>>;
-  { ctx.flush() } -> std::same_as<Status>;
-  { backend.allocate(count) } -> std::same_as<Result<typename B::Buffer>>;
-  { backend.upload(source, buffer) } -> std::same_as<Status>;
-  { backend.download(ctx, const_buffer, target) } -> std::same_as<Status>;
-  { backend.load_quant(part, count, options) } -> std::same_as<Result<typename B::QuantStore>>;
-  { backend.load_quant_fused(parts, count, options) } -> std::same_as<Result<typename B::QuantStore>>;
-  { backend.gemm_quant(ctx, input, store, out, count) } -> std::same_as<Status>;
-  { backend.get_rows(ctx, store, row_ids, out) } -> std::same_as<Status>;
-  { backend.explain(store, count) } -> std::same_as<Explanation>;
-  { backend.memory_plan(parts, count, count, options) } -> std::same_as<Result<MemoryUse>>;
-  { backend.ledger() } -> std::same_as<MemoryUse>;
-  { store.in_features() } -> std::same_as<std::uint64_t>;
-  { store.out_features() } -> std::same_as<std::uint64_t>;
-  { store.parts() } -> std::same_as<std::span<const QuantPart>>;
-};
+concept Backend =
+    std::copyable<B> &&
+    requires(const B backend, typename B::Context& ctx, const typename B::Input input, const typename B::Output out,
+             const typename B::QuantStore& store, typename B::Buffer& buffer, const typename B::Buffer& const_buffer,
+             const QuantPart& part, std::span<const QuantPart> parts, std::span<const std::uint64_t> row_ids,
+             std::uint64_t count, const LoadOptions& options, std::span<const float> source, std::span<float> target) {
+      requires std::movable<typename B::Buffer> && std::movable<typename B::Context> &&
+                   std::movable<typename B::QuantStore>;
+      requires std::constructible_from<typename B::Input, const typename B::Buffer&, std::uint64_t, std::uint64_t>;
+      requires std::constructible_from<typename B::Output, typename B::Buffer&, std::uint64_t, std::uint64_t>;
+      { backend.name() } -> std::convertible_to<std::string_view>;
+      { backend.new_context() } -> std::same_as<Result<typename B::Context>>;
+      { ctx.flush() } -> std::same_as<Status>;
+      { backend.allocate(count) } -> std::same_as<Result<typename B::Buffer>>;
+      { backend.upload(source, buffer) } -> std::same_as<Status>;
+      { backend.download(ctx, const_buffer, target) } -> std::same_as<Status>;
+      { backend.load_quant(part, count, options) } -> std::same_as<Result<typename B::QuantStore>>;
+      { backend.load_quant_fused(parts, count, options) } -> std::same_as<Result<typename B::QuantStore>>;
+      { backend.gemm_quant(ctx, input, store, out, count) } -> std::same_as<Status>;
+      { backend.get_rows(ctx, store, row_ids, out) } -> std::same_as<Status>;
+      { backend.explain(store, count) } -> std::same_as<Explanation>;
+      { backend.memory_plan(parts, count, count, options) } -> std::same_as<Result<MemoryUse>>;
+      { backend.ledger() } -> std::same_as<MemoryUse>;
+      { store.in_features() } -> std::same_as<std::uint64_t>;
+      { store.out_features() } -> std::same_as<std::uint64_t>;
+      { store.parts() } -> std::same_as<std::span<const QuantPart>>;
+    };
 
 }  // namespace quantlinear

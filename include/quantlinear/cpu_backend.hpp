@@ -15,9 +15,9 @@
 namespace quantlinear {
 
 struct CpuOptions {
-  std::shared_ptr<Executor> executor = {};      ///< the caller's threads; empty: a pool made from `threads`
-  ThreadPoolOptions threads = {};               ///< of the default pool
-  Precision precision = Precision::a8;          ///< default of layers that do not say
+  std::shared_ptr<Executor> executor = {};  ///< the caller's threads; empty: a pool made from `threads`
+  ThreadPoolOptions threads = {};           ///< of the default pool
+  Precision precision = Precision::a8;      ///< default of layers that do not say
   /// Name of the instruction set to use ("scalar", "avx2", ...); empty: the best that this machine
   /// runs. One that the build lacks or the machine cannot run is an `unsupported` error of every call.
   std::string instruction_set = {};

@@ -63,10 +63,10 @@ class QuantLinear final : public Linear<B> {
   [[nodiscard]] static Result<QuantLinear> from_store(const B& backend, typename B::QuantStore store,
                                                       std::uint64_t out_features, std::uint64_t in_features) {
     if (store.out_features() != out_features || store.in_features() != in_features) {
-      return fail(ErrorCode::invalid_argument,
-                  "from_store: the store is " + std::to_string(store.out_features()) + " x " +
-                      std::to_string(store.in_features()) + " (out_features x in_features), expected " +
-                      std::to_string(out_features) + " x " + std::to_string(in_features));
+      return fail(ErrorCode::invalid_argument, "from_store: the store is " + std::to_string(store.out_features()) +
+                                                   " x " + std::to_string(store.in_features()) +
+                                                   " (out_features x in_features), expected " +
+                                                   std::to_string(out_features) + " x " + std::to_string(in_features));
     }
     return QuantLinear(backend, std::move(store));
   }

@@ -17,7 +17,8 @@ struct HostInput {
   std::size_t row_stride = 0;
 
   constexpr HostInput() = default;
-  constexpr HostInput(std::span<const float> values, std::size_t stride = 0) noexcept  // NOLINT: a view, implicit by design
+  constexpr HostInput(std::span<const float> values,
+                      std::size_t stride = 0) noexcept  // NOLINT: a view, implicit by design
       : data(values.data()), size(values.size()), row_stride(stride) {}
   HostInput(const std::vector<float>& values, std::size_t stride = 0) noexcept  // NOLINT
       : data(values.data()), size(values.size()), row_stride(stride) {}

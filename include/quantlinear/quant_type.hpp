@@ -57,6 +57,6 @@ struct QuantTypeInfo {
 /// Index of the first block that decodes to a NaN or an infinity (a broken scale), if any.
 /// `blocks.size()` is checked as in dequantize.
 [[nodiscard]] Result<std::optional<std::uint64_t>> find_non_finite_block(GgufQuantType type,
-                                                                        std::span<const std::byte> blocks);
+                                                                         std::span<const std::byte> blocks);
 
 }  // namespace quantlinear

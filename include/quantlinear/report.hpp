@@ -14,8 +14,9 @@ namespace quantlinear {
 
 /// Bytes of memory by kind. What a plan says before loading is what the ledger says afterwards.
 struct MemoryUse {
-  std::uint64_t resident_bytes = 0;   ///< allocated by the backend for weights and biases, or owned by their QuantBytes
-  std::uint64_t shared_bytes = 0;     ///< weights used in place: pages of a mapped file, or memory borrowed from the caller
+  std::uint64_t resident_bytes = 0;  ///< allocated by the backend for weights and biases, or owned by their QuantBytes
+  std::uint64_t shared_bytes =
+      0;  ///< weights used in place: pages of a mapped file, or memory borrowed from the caller
   std::uint64_t transient_bytes = 0;  ///< scratch memory of contexts: prepared activations, panels, tiles
 
   friend bool operator==(const MemoryUse&, const MemoryUse&) = default;
@@ -30,15 +31,15 @@ struct MemoryUse {
 /// How one part of a layer will run for a given m.
 struct PartExplanation {
   GgufQuantType kind{};
-  std::uint64_t rows = 0;              ///< output columns this part writes
+  std::uint64_t rows = 0;  ///< output columns this part writes
   Precision requested = Precision::a8;
-  Precision runs = Precision::a8;      ///< at least as exact as requested
-  std::string instruction_set;         ///< "avx2"
-  std::string kernel;                  ///< "gemv", "gemm" ...
-  std::string path;                    ///< what the kernel does, e.g. "blocks read in place, 8 rows x 4 columns"
-  std::size_t tile_rows = 0;           ///< weight rows a kernel step handles together
-  std::size_t tile_columns = 0;        ///< activation rows a kernel step handles together
-  std::string reason;                  ///< why not the first choice; empty if it is the first choice
+  Precision runs = Precision::a8;  ///< at least as exact as requested
+  std::string instruction_set;     ///< "avx2"
+  std::string kernel;              ///< "gemv", "gemm" ...
+  std::string path;                ///< what the kernel does, e.g. "blocks read in place, 8 rows x 4 columns"
+  std::size_t tile_rows = 0;       ///< weight rows a kernel step handles together
+  std::size_t tile_columns = 0;    ///< activation rows a kernel step handles together
+  std::string reason;              ///< why not the first choice; empty if it is the first choice
 };
 
 /// How a layer will run for a given m.
@@ -48,29 +49,29 @@ struct Explanation {
   std::uint64_t out_features = 0;
   std::uint64_t m = 0;
   std::size_t threads = 0;
-  MemoryUse memory;                    ///< of this layer, transient bytes for this m
+  MemoryUse memory;  ///< of this layer, transient bytes for this m
   std::vector<PartExplanation> parts;
 };
 
 /// One comparison of the chosen kernels with f64 arithmetic on the exactly dequantised weights.
 struct VerifyResult {
   std::uint64_t m = 0;
-  double nmse = 0;              ///< sum (y - y_exact)^2 / sum y_exact^2
+  double nmse = 0;  ///< sum (y - y_exact)^2 / sum y_exact^2
   double max_abs_error = 0;
-  double nmse_limit = 0;        ///< what the precision promises
-  bool passed = false;          ///< false as well if any value is NaN where the exact one is not
+  double nmse_limit = 0;  ///< what the precision promises
+  bool passed = false;    ///< false as well if any value is NaN where the exact one is not
 };
 
 struct VerifyReport {
   Precision precision = Precision::a8;
-  bool passed = false;                     ///< no broken block, every result passed
+  bool passed = false;  ///< no broken block, every result passed
   /// First block with a NaN or infinite scale, if any: part index, row, block in the row.
   struct BrokenBlock {
     std::size_t part = 0;
     std::uint64_t row = 0, block = 0, byte_offset_in_part = 0;
   };
   std::optional<BrokenBlock> broken_block;
-  std::vector<VerifyResult> results;       ///< one per m tried
+  std::vector<VerifyResult> results;  ///< one per m tried
 };
 
 }  // namespace quantlinear

@@ -51,7 +51,8 @@ template <Backend B>
 
   // The least exact part decides what the whole layer promises.
   report.precision = Precision::f32;
-  for (const PartExplanation& part : backend.explain(store, 1).parts) report.precision = std::max(report.precision, part.runs);
+  for (const PartExplanation& part : backend.explain(store, 1).parts)
+    report.precision = std::max(report.precision, part.runs);
 
   const std::uint64_t most = options.m.empty() ? 0 : *std::ranges::max_element(options.m);
   auto x = detail::verify_activations(most, in, options);

@@ -4,10 +4,10 @@ namespace quantlinear {
 
 Status AnyBackend::check_maker(const char* what, const Object& object) const {
   if (object.held != nullptr && object.maker == impl_.get()) return {};
-  return fail(ErrorCode::invalid_argument, std::string(what) + (object.held == nullptr
-                                                                    ? ": moved from"
-                                                                    : ": made by another backend, expected one of " +
-                                                                          std::string(name())));
+  return fail(ErrorCode::invalid_argument,
+              std::string(what) + (object.held == nullptr
+                                       ? ": moved from"
+                                       : ": made by another backend, expected one of " + std::string(name())));
 }
 
 Result<AnyBackend::Context> AnyBackend::new_context() const {

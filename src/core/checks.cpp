@@ -29,7 +29,8 @@ Status check_view(View& view, const char* name, std::uint64_t m, std::uint64_t c
     return fail(ErrorCode::invalid_argument, std::string(name) + ": " + why);
   };
   if (view.row_stride < columns) {
-    return fail_here("row stride " + text(view.row_stride) + " is less than the row, expected at least " + text(columns));
+    return fail_here("row stride " + text(view.row_stride) + " is less than the row, expected at least " +
+                     text(columns));
   }
   const std::optional<std::uint64_t> size = span_of(m, view.row_stride, columns);
   if (!size) {
@@ -59,10 +60,10 @@ Result<std::uint64_t> check_parts(std::span<const QuantPart> parts, std::uint64_
     const Result<std::uint64_t> bytes = matrix_bytes(part.kind, part.rows, in_features);
     if (!bytes) return fail(bytes.error().code, where + bytes.error().message);
     if (part.bytes.size() != *bytes) {
-      return fail(ErrorCode::invalid_argument,
-                  where + "bytes: found " + text(part.bytes.size()) + ", expected " + text(*bytes) + " for " +
-                      std::string(to_string(part.kind)) + " " + text(part.rows) + " x " + text(in_features) +
-                      " (out_features x in_features)");
+      return fail(ErrorCode::invalid_argument, where + "bytes: found " + text(part.bytes.size()) + ", expected " +
+                                                   text(*bytes) + " for " + std::string(to_string(part.kind)) + " " +
+                                                   text(part.rows) + " x " + text(in_features) +
+                                                   " (out_features x in_features)");
     }
     if (!part.bias.empty() && part.bias.size() != part.rows) {
       return fail(ErrorCode::invalid_argument,

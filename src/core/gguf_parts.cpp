@@ -1,9 +1,27 @@
 #include "quantlinear/gguf_parts.hpp"
 
+#include <algorithm>
+#include <new>
 #include <string>
 
 namespace quantlinear {
 namespace {
+
+/// "F32 [4096, 32]"
+std::string describe(const GgufTensorInfo& tensor) {
+  std::string text;
+  for (const std::uint64_t dim : tensor.dims) text += (text.empty() ? "" : ", ") + std::to_string(dim);
+  return tensor.type_name() + " [" + text + "]";
+}
+
+/// One value per row of `weight`: as a vector, or with the dimensions of its rows (stacked experts).
+bool fits_rows(const GgufTensorInfo& bias, const GgufTensorInfo& weight) {
+  if (bias.in_features() == weight.rows() && bias.rows() == 1) return true;
+  for (std::size_t i = 0; i < GgufDims::max_rank; ++i) {
+    if (bias.dims[i] != weight.dims[i + 1]) return false;  // dimensions past the last are 1
+  }
+  return true;
+}
 
 /// The bias that belongs to `weight`, or nothing.
 Result<std::vector<float>> bias_of(const GgufFile& file, const GgufTensorInfo& weight) {
@@ -15,23 +33,21 @@ Result<std::vector<float>> bias_of(const GgufFile& file, const GgufTensorInfo& w
   const Result<const GgufTensorInfo*> info = file.find(name);
   if (!info) return std::unexpected(info.error());
   const std::optional<GgufQuantType> kind = (*info)->kind();
-  if (!kind || quant_type_info(*kind)->block_elements != 1 || (*info)->in_features() != weight.rows() ||
-      (*info)->rows() != 1) {
-    return fail(ErrorCode::invalid_argument, name + ": found " + (*info)->type_name() + " [" +
-                                                 std::to_string((*info)->in_features()) +
-                                                 "], expected a float vector of " + std::to_string(weight.rows()) +
-                                                 " values, the rows of " + weight.name);
+  if (!kind || quant_type_info(*kind)->block_elements != 1 || !fits_rows(**info, weight)) {
+    return fail(ErrorCode::invalid_argument, name + ": found " + describe(**info) + ", expected F32, F16 or BF16 [" +
+                                                 std::to_string(weight.rows()) + "], a value for each row of " +
+                                                 weight.name);
   }
   const Result<QuantBytes> bytes = file.bytes(**info);
   if (!bytes) return std::unexpected(bytes.error());
   bias.resize(weight.rows());
-  if (Status s = dequantize(*kind, bytes->bytes(), bias); !s) return std::unexpected(s.error());
+  if (Status s = dequantize(*kind, bytes->bytes(), bias); !s) return std::unexpected(std::move(s.error()));
   return bias;
 }
 
 }  // namespace
 
-Result<GgufParts> gguf_parts(const GgufFile& file, std::span<const std::string_view> names) {
+Result<GgufParts> gguf_parts(const GgufFile& file, std::span<const std::string_view> names) try {
   if (names.empty()) return fail(ErrorCode::invalid_argument, "tensors: the list is empty, expected at least one name");
   GgufParts result;
   for (const std::string_view name : names) {
@@ -40,10 +56,11 @@ Result<GgufParts> gguf_parts(const GgufFile& file, std::span<const std::string_v
     const GgufTensorInfo& tensor = **info;
     const std::optional<GgufQuantType> kind = tensor.kind();
     if (!kind) {
-      return fail(ErrorCode::unsupported, tensor.name + ": type " + tensor.type_name() + " is no weight type");
+      return fail(ErrorCode::invalid_argument,
+                  tensor.name + ": found type " + tensor.type_name() + ", expected a weight type");
     }
     if (tensor.dims.size() == 0) {
-      return fail(ErrorCode::invalid_argument, tensor.name + ": a scalar, expected a matrix");
+      return fail(ErrorCode::invalid_argument, tensor.name + ": found a scalar, expected a matrix");
     }
     if (!result.parts.empty() && tensor.in_features() != result.in_features) {
       return fail(ErrorCode::invalid_argument, tensor.name + ": found rows of " + std::to_string(tensor.in_features()) +
@@ -52,12 +69,14 @@ Result<GgufParts> gguf_parts(const GgufFile& file, std::span<const std::string_v
     }
     result.in_features = tensor.in_features();
     Result<QuantBytes> bytes = file.bytes(tensor);
-    if (!bytes) return std::unexpected(bytes.error());
+    if (!bytes) return std::unexpected(std::move(bytes.error()));
     Result<std::vector<float>> bias = bias_of(file, tensor);
-    if (!bias) return std::unexpected(bias.error());
+    if (!bias) return std::unexpected(std::move(bias.error()));
     result.parts.push_back({*kind, std::move(*bytes), tensor.rows(), std::move(*bias)});
   }
   return result;
+} catch (const std::bad_alloc&) {
+  return fail(ErrorCode::out_of_memory, "cannot allocate the list of " + std::to_string(names.size()) + " tensors");
 }
 
 }  // namespace quantlinear

@@ -4,9 +4,12 @@ namespace quantlinear {
 
 std::string_view to_string(Precision precision) noexcept {
   switch (precision) {
-    case Precision::f32: return "f32";
-    case Precision::a16: return "a16";
-    case Precision::a8: return "a8";
+    case Precision::f32:
+      return "f32";
+    case Precision::a16:
+      return "a16";
+    case Precision::a8:
+      return "a8";
   }
   return "unknown";
 }

@@ -88,8 +88,8 @@ Result<std::uint64_t> row_bytes(GgufQuantType type, std::uint64_t in_features) {
   }
   std::uint64_t bytes = 0;
   if (__builtin_mul_overflow(in_features / info->block_elements, std::uint64_t{info->block_bytes}, &bytes)) {
-    return fail(ErrorCode::invalid_argument,
-                std::string(info->name) + ": a row of in_features " + std::to_string(in_features) + " overflows 64 bits");
+    return fail(ErrorCode::invalid_argument, std::string(info->name) + ": a row of in_features " +
+                                                 std::to_string(in_features) + " overflows 64 bits");
   }
   return bytes;
 }
@@ -99,8 +99,8 @@ Result<std::uint64_t> matrix_bytes(GgufQuantType type, std::uint64_t out_feature
   if (!row) return row;
   std::uint64_t bytes = 0;
   if (__builtin_mul_overflow(*row, out_features, &bytes)) {
-    return fail(ErrorCode::invalid_argument, std::string(to_string(type)) + ": " + std::to_string(out_features) + " x " +
-                                                 std::to_string(in_features) +
+    return fail(ErrorCode::invalid_argument, std::string(to_string(type)) + ": " + std::to_string(out_features) +
+                                                 " x " + std::to_string(in_features) +
                                                  " (out_features x in_features) overflows 64 bits of bytes");
   }
   return bytes;
@@ -113,9 +113,9 @@ Status dequantize(GgufQuantType type, std::span<const std::byte> blocks, std::sp
   if (!count) return std::unexpected(count.error());
   std::uint64_t elements = 0;
   if (__builtin_mul_overflow(*count, std::uint64_t{entry->info.block_elements}, &elements) || elements != out.size()) {
-    return fail(ErrorCode::invalid_argument, std::string(entry->info.name) + ": out holds " +
-                                                 std::to_string(out.size()) + " floats, expected " +
-                                                 std::to_string(elements) + " for " + std::to_string(*count) + " blocks");
+    return fail(ErrorCode::invalid_argument,
+                std::string(entry->info.name) + ": out holds " + std::to_string(out.size()) + " floats, expected " +
+                    std::to_string(elements) + " for " + std::to_string(*count) + " blocks");
   }
   const auto* block = reinterpret_cast<const std::uint8_t*>(blocks.data());
   for (std::uint64_t i = 0; i < *count; ++i) {

@@ -11,7 +11,8 @@ Result<AnyBackend> make_backend(std::string_view name, const CpuOptions& options
     return AnyBackend(std::move(cpu));
   }
   if (name == "reference") return AnyBackend(ReferenceBackend());
-  return fail(ErrorCode::not_found, "backend \"" + std::string(name) + "\": not in this build, which has cpu, reference");
+  return fail(ErrorCode::not_found,
+              "backend \"" + std::string(name) + "\": not in this build, which has cpu, reference");
 }
 
 }  // namespace quantlinear

@@ -40,9 +40,12 @@ double dot(const float* x, const float* w, std::size_t count) {
 
 double limit_of(Precision precision) {
   switch (precision) {
-    case Precision::f32: return 1e-11;
-    case Precision::a16: return 1e-6;
-    case Precision::a8: return 1e-4;
+    case Precision::f32:
+      return 1e-11;
+    case Precision::a16:
+      return 1e-6;
+    case Precision::a8:
+      return 1e-4;
   }
   return 0;
 }
@@ -67,8 +70,8 @@ Result<std::vector<float>> verify_activations(std::uint64_t m, std::uint64_t in_
   }
   return x;
 } catch (const std::bad_alloc&) {
-  return fail(ErrorCode::out_of_memory, "verify: cannot allocate " + std::to_string(m) + " x " +
-                                            std::to_string(in_features) + " activations");
+  return fail(ErrorCode::out_of_memory,
+              "verify: cannot allocate " + std::to_string(m) + " x " + std::to_string(in_features) + " activations");
 }
 
 Result<std::optional<VerifyReport::BrokenBlock>> find_broken_block(std::span<const QuantPart> parts,

@@ -26,16 +26,16 @@ inline constexpr std::size_t kChunk = 256;
 /// How one weight format wants its activations. Formats with equal specs share one preparation.
 struct ActivationSpec {
   Precision precision = Precision::f32;
-  std::uint16_t block = 256;   ///< values per scale: 32 or 256; f32: 256
-  std::uint16_t max_q = 0;     ///< largest |q|; f32: 0
+  std::uint16_t block = 256;  ///< values per scale: 32 or 256; f32: 256
+  std::uint16_t max_q = 0;    ///< largest |q|; f32: 0
 
   friend bool operator==(const ActivationSpec&, const ActivationSpec&) = default;
 };
 
 struct A8Meta {
-  float scale[8];            ///< of each 32; a block of 256 repeats its one scale
-  std::int16_t sums16[16];   ///< sum of q over each 16
-  std::int16_t sums32[8];    ///< sum of q over each 32
+  float scale[8];           ///< of each 32; a block of 256 repeats its one scale
+  std::int16_t sums16[16];  ///< sum of q over each 16
+  std::int16_t sums32[8];   ///< sum of q over each 32
 };
 
 struct A16Meta {
@@ -51,7 +51,7 @@ struct A16Meta {
 /// Prepared activations of m rows.
 struct Activations {
   const void* values = nullptr;
-  const void* meta = nullptr;   ///< A8Meta, A16Meta or null
+  const void* meta = nullptr;  ///< A8Meta, A16Meta or null
   std::size_t m = 0;
 };
 

@@ -57,10 +57,21 @@ struct CpuBackend::Context::Impl {
 
 namespace {
 
+/// Runs `body`, turning a failed allocation of the standard library into an error.
+template <class Body>
+auto without_bad_alloc(const char* what, Body body) -> decltype(body()) {
+  try {
+    return body();
+  } catch (const std::bad_alloc&) {
+    return fail(ErrorCode::out_of_memory, std::string("cpu: out of memory in ") + what);
+  }
+}
+
 MemoryUse store_use(std::span<const QuantPart> parts) {
   MemoryUse use;
   for (const QuantPart& part : parts) {
-    (part.bytes.residence() == QuantBytes::Residence::owned ? use.resident_bytes : use.shared_bytes) += part.bytes.size();
+    (part.bytes.residence() == QuantBytes::Residence::owned ? use.resident_bytes : use.shared_bytes) +=
+        part.bytes.size();
     use.resident_bytes += part.bias.size() * sizeof(float);
   }
   return use;
@@ -194,7 +205,8 @@ std::span<const InstructionSetInfo> CpuBackend::instruction_sets() {
 
 Result<CpuBackend::Context> CpuBackend::new_context() const {
   if (!impl_->status) return std::unexpected(impl_->status.error());
-  return Context(std::make_unique<Context::Impl>(impl_->ledger));
+  return without_bad_alloc(
+      "new_context", [&]() -> Result<Context> { return Context(std::make_unique<Context::Impl>(impl_->ledger)); });
 }
 
 Status CpuBackend::upload(std::span<const float> source, HostBuffer& target) const {
@@ -212,16 +224,18 @@ Result<CpuBackend::QuantStore> CpuBackend::load_quant(const QuantPart& part, std
 
 Result<CpuBackend::QuantStore> CpuBackend::load_quant_fused(std::span<const QuantPart> parts, std::uint64_t in_features,
                                                             const LoadOptions& options) const {
-  Result<LayerKernels> kernels = impl_->kernels(parts, in_features, options);
-  if (!kernels) return std::unexpected(std::move(kernels.error()));
-  auto store = std::make_unique<QuantStore::Impl>();
-  store->parts.assign(parts.begin(), parts.end());
-  store->kernels = std::move(*kernels);
-  store->precision = options.precision.value_or(impl_->options.precision);
-  store->use = store_use(parts);
-  store->ledger = impl_->ledger;
-  store->ledger->add(store->use);
-  return QuantStore(std::move(store));
+  return without_bad_alloc("load_quant", [&]() -> Result<QuantStore> {
+    Result<LayerKernels> kernels = impl_->kernels(parts, in_features, options);
+    if (!kernels) return std::unexpected(std::move(kernels.error()));
+    auto store = std::make_unique<QuantStore::Impl>();
+    store->parts.assign(parts.begin(), parts.end());
+    store->kernels = std::move(*kernels);
+    store->precision = options.precision.value_or(impl_->options.precision);
+    store->use = store_use(parts);
+    store->ledger = impl_->ledger;
+    store->ledger->add(store->use);
+    return QuantStore(std::move(store));
+  });
 }
 
 Status CpuBackend::gemm_quant(Context& ctx, const HostInput& input, const QuantStore& store, const HostOutput& out,
@@ -232,17 +246,19 @@ Status CpuBackend::gemm_quant(Context& ctx, const HostInput& input, const QuantS
       detail::check_views(input, out, m, s.kernels.in_features, s.kernels.out_features);
   if (!views) return std::unexpected(views.error());
   if (m == 0 || s.kernels.out_features == 0) return {};
-  const ForwardPlan plan = cpu::plan_forward(s.kernels, s.parts, m, impl_->executor->concurrency());
-  const Result<std::byte*> scratch = ctx.impl_->scratch.reserve(plan.bytes);
-  if (!scratch) return std::unexpected(scratch.error());
-  Piece piece{*impl_->isa, s.parts, s.kernels, plan, *scratch, views->input, views->out, 0};
-  for (std::uint64_t done = 0; done < m; done += piece.m) {
-    piece.input.data = views->input.data + done * views->input.row_stride;
-    piece.out.data = views->out.data + done * views->out.row_stride;
-    piece.m = std::min<std::uint64_t>(m - done, plan.columns);
-    piece.run(*impl_->executor);
-  }
-  return {};
+  return without_bad_alloc("forward", [&]() -> Status {
+    const ForwardPlan plan = cpu::plan_forward(s.kernels, s.parts, m, impl_->executor->concurrency());
+    const Result<std::byte*> scratch = ctx.impl_->scratch.reserve(plan.bytes);
+    if (!scratch) return std::unexpected(scratch.error());
+    Piece piece{*impl_->isa, s.parts, s.kernels, plan, *scratch, views->input, views->out, 0};
+    for (std::uint64_t done = 0; done < m; done += piece.m) {
+      piece.input.data = views->input.data + done * views->input.row_stride;
+      piece.out.data = views->out.data + done * views->out.row_stride;
+      piece.m = std::min<std::uint64_t>(m - done, plan.columns);
+      piece.run(*impl_->executor);
+    }
+    return {};
+  });
 }
 
 Status CpuBackend::get_rows(Context&, const QuantStore& store, std::span<const std::uint64_t> row_ids,
@@ -257,8 +273,9 @@ Status CpuBackend::get_rows(Context&, const QuantStore& store, std::span<const s
     while (row >= s.parts[p].rows) row -= s.parts[p++].rows;
     const PartKernels& part = s.kernels.parts[p];
     const QuantTypeInfo& info = *quant_type_info(s.parts[p].kind);
-    part.format->dequantize(reinterpret_cast<const std::uint8_t*>(s.parts[p].bytes.bytes().data()) + row * part.row_bytes,
-                            s.kernels.in_features / info.block_elements, view->data + i * view->row_stride);
+    part.format->dequantize(
+        reinterpret_cast<const std::uint8_t*>(s.parts[p].bytes.bytes().data()) + row * part.row_bytes,
+        s.kernels.in_features / info.block_elements, view->data + i * view->row_stride);
   }
   return {};
 }
@@ -298,13 +315,15 @@ Explanation CpuBackend::explain(const QuantStore& store, std::uint64_t m) const 
 
 Result<MemoryUse> CpuBackend::memory_plan(std::span<const QuantPart> parts, std::uint64_t in_features, std::uint64_t m,
                                           const LoadOptions& options) const {
-  const Result<LayerKernels> kernels = impl_->kernels(parts, in_features, options);
-  if (!kernels) return std::unexpected(kernels.error());
-  MemoryUse use = store_use(parts);
-  if (m != 0 && kernels->out_features != 0) {
-    use.transient_bytes = cpu::plan_forward(*kernels, parts, m, impl_->executor->concurrency()).bytes;
-  }
-  return use;
+  return without_bad_alloc("memory_plan", [&]() -> Result<MemoryUse> {
+    const Result<LayerKernels> kernels = impl_->kernels(parts, in_features, options);
+    if (!kernels) return std::unexpected(kernels.error());
+    MemoryUse use = store_use(parts);
+    if (m != 0 && kernels->out_features != 0) {
+      use.transient_bytes = cpu::plan_forward(*kernels, parts, m, impl_->executor->concurrency()).bytes;
+    }
+    return use;
+  });
 }
 
 MemoryUse CpuBackend::ledger() const { return impl_->ledger->read(); }

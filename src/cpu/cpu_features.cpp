@@ -62,10 +62,15 @@ std::uint32_t detect_features() noexcept {
 }
 
 std::string feature_names(std::uint32_t mask) {
-  constexpr std::pair<Feature, const char*> kNames[] = {
-      {avx2, "avx2"},         {fma, "fma"},       {f16c, "f16c"},
-      {bmi2, "bmi2"},         {avx_vnni, "avx_vnni"}, {avx512, "avx512 (f, bw, dq, vl)"},
-      {avx512_vnni, "avx512_vnni"}, {neon_dotprod, "dotprod"}, {neon_i8mm, "i8mm"}};
+  constexpr std::pair<Feature, const char*> kNames[] = {{avx2, "avx2"},
+                                                        {fma, "fma"},
+                                                        {f16c, "f16c"},
+                                                        {bmi2, "bmi2"},
+                                                        {avx_vnni, "avx_vnni"},
+                                                        {avx512, "avx512 (f, bw, dq, vl)"},
+                                                        {avx512_vnni, "avx512_vnni"},
+                                                        {neon_dotprod, "dotprod"},
+                                                        {neon_i8mm, "i8mm"}};
   std::string names;
   for (const auto& [feature, name] : kNames) {
     if ((mask & feature) == 0) continue;

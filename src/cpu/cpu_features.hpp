@@ -14,7 +14,7 @@ enum Feature : std::uint32_t {
   f16c = 1u << 2,
   bmi2 = 1u << 3,
   avx_vnni = 1u << 4,
-  avx512 = 1u << 5,        ///< F, BW, DQ and VL
+  avx512 = 1u << 5,  ///< F, BW, DQ and VL
   avx512_vnni = 1u << 6,
   neon_dotprod = 1u << 7,
   neon_i8mm = 1u << 8,

@@ -63,7 +63,8 @@ ForwardPlan plan_forward(const LayerKernels& layer, std::span<const QuantPart> p
   for (std::size_t i = 0; i < parts.size(); ++i) {
     granules += (parts[i].rows + kRowGranule - 1) / kRowGranule;
     weight_bytes += parts[i].rows * layer.parts[i].row_bytes;
-    plan.lane_bytes = std::max(plan.lane_bytes, align(layer.parts[i].product->scratch_bytes(std::max<std::size_t>(plan.columns, 1))));
+    plan.lane_bytes =
+        std::max(plan.lane_bytes, align(layer.parts[i].product->scratch_bytes(std::max<std::size_t>(plan.columns, 1))));
   }
   const std::size_t worth = weight_bytes * std::max<std::size_t>(plan.columns, 1) / kBytesPerLane + 1;
   plan.lanes = std::max<std::size_t>(1, std::min({threads, granules, worth}));

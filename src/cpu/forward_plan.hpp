@@ -17,8 +17,8 @@ struct PartKernels {
   const FormatKernels* format = nullptr;
   const ProductKernel* product = nullptr;
   std::size_t row_bytes = 0;
-  std::size_t spec = 0;           ///< index into LayerKernels::specs
-  std::size_t first_column = 0;   ///< of its outputs
+  std::size_t spec = 0;          ///< index into LayerKernels::specs
+  std::size_t first_column = 0;  ///< of its outputs
 };
 
 /// Everything about a store that does not depend on m.
@@ -36,15 +36,15 @@ struct LayerKernels {
 
 /// Offsets into the scratch block for pieces of up to `columns` rows and `lanes` concurrent workers.
 struct ForwardPlan {
-  std::size_t columns = 0;         ///< activation rows of a piece: min(m, kMaxColumns)
-  std::size_t lanes = 1;           ///< workers that share the rows
+  std::size_t columns = 0;            ///< activation rows of a piece: min(m, kMaxColumns)
+  std::size_t lanes = 1;              ///< workers that share the rows
   std::size_t granules_per_item = 1;  ///< work item: this many times kRowGranule rows
   std::size_t items = 0;
   std::vector<std::size_t> values_at, meta_at;  ///< per spec
-  std::size_t finite_at = 0;       ///< one byte per row: is it finite
-  std::size_t lane_at = 0;         ///< scratch of lane 0
+  std::size_t finite_at = 0;                    ///< one byte per row: is it finite
+  std::size_t lane_at = 0;                      ///< scratch of lane 0
   std::size_t lane_bytes = 0;
-  std::size_t bytes = 0;           ///< of all
+  std::size_t bytes = 0;  ///< of all
 };
 
 [[nodiscard]] ForwardPlan plan_forward(const LayerKernels& layer, std::span<const QuantPart> parts, std::uint64_t m,

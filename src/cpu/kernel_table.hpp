@@ -19,16 +19,16 @@ inline constexpr std::size_t kMaxColumns = 512;
 
 /// One call of a product kernel: rows [row_begin, row_end) of a matrix times all m rows of x.
 struct ProductArgs {
-  const std::uint8_t* weights;   ///< first block of row 0, any alignment
+  const std::uint8_t* weights;  ///< first block of row 0, any alignment
   std::size_t row_bytes;
   std::size_t row_begin;
-  std::size_t row_end;           ///< no byte at or beyond row_end * row_bytes is read
+  std::size_t row_end;  ///< no byte at or beyond row_end * row_bytes is read
   std::size_t in_features;
-  Activations x;                 ///< 1 .. kMaxColumns rows
-  float* out;                    ///< out[i * out_stride + row] for activation row i
+  Activations x;  ///< 1 .. kMaxColumns rows
+  float* out;     ///< out[i * out_stride + row] for activation row i
   std::size_t out_stride;
-  const float* bias;             ///< null, or one value per row of the matrix
-  std::byte* scratch;            ///< 64-byte aligned, scratch_bytes(m) long, private to the call
+  const float* bias;   ///< null, or one value per row of the matrix
+  std::byte* scratch;  ///< 64-byte aligned, scratch_bytes(m) long, private to the call
 };
 
 /// What a kernel will do for m rows, for `explain`.
@@ -58,9 +58,9 @@ struct FormatKernels {
 /// An instruction set of this build.
 struct InstructionSet {
   std::string_view name;
-  std::uint32_t features;        ///< CPU features it needs (cpu_features.hpp)
+  std::uint32_t features;  ///< CPU features it needs (cpu_features.hpp)
   PrepareRow prepare_row;
-  std::span<const FormatKernels* const> formats;   ///< in the order of quant_types()
+  std::span<const FormatKernels* const> formats;  ///< in the order of quant_types()
 
   [[nodiscard]] const FormatKernels* find(GgufQuantType kind) const noexcept {
     for (const FormatKernels* kernels : formats) {

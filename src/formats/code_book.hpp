@@ -8,8 +8,8 @@ namespace {
 
 /// Four 7-bit sign indices (28 bits) to 32 sign bits: bit 7 of each byte makes its parity even.
 inline std::uint32_t signs_of(std::uint32_t indices) noexcept {
-  const std::uint32_t seven = (indices & 0x7fu) | ((indices << 1) & 0x7f00u) | ((indices << 2) & 0x7f0000u) |
-                              ((indices << 3) & 0x7f000000u);
+  const std::uint32_t seven =
+      (indices & 0x7fu) | ((indices << 1) & 0x7f00u) | ((indices << 2) & 0x7f0000u) | ((indices << 3) & 0x7f000000u);
   std::uint32_t parity = seven ^ (seven >> 4);
   parity ^= parity >> 2;
   parity ^= parity >> 1;
@@ -44,7 +44,8 @@ template <class V>
 inline typename V::U8x16 iq4_table() {
   return V::u64x2(0x766a5d4f3f2d1801u, 0xf1d9c5b5a6998d81u);
 }
-inline constexpr std::int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+inline constexpr std::int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                               1,    13,   25,  38,  53,  69,  89,  113};
 
 }  // namespace
 }  // namespace quantlinear::formats

@@ -45,7 +45,8 @@ struct IQ1_S {
   template <class V>
   static typename V::U8x16 scales(const std::uint8_t* block) {
     std::uint64_t s = 0;
-    for (int j = 0; j < 8; ++j) s |= std::uint64_t{static_cast<std::uint8_t>(((block[35 + 2 * j] >> 3) & 14) | 1)} << (8 * j);
+    for (int j = 0; j < 8; ++j)
+      s |= std::uint64_t{static_cast<std::uint8_t>(((block[35 + 2 * j] >> 3) & 14) | 1)} << (8 * j);
     return V::u64x2(s, 0);
   }
   template <class V, int J>

@@ -46,9 +46,10 @@ struct IQ2_XS {
   static typename V::U8x32 group(const std::uint8_t* block) {
     const std::uint64_t codes = le64(block + 2 + 8 * J);
     const auto code = [&](int i) { return static_cast<std::uint32_t>(codes >> (16 * i)) & 0xffffu; };
-    const std::uint32_t signs = (code(0) >> 9) | ((code(1) >> 9) << 7) | ((code(2) >> 9) << 14) | ((code(3) >> 9) << 21);
-    const auto magnitudes = V::u64x4(iq2_xs_grid[code(0) & 511], iq2_xs_grid[code(1) & 511],
-                                     iq2_xs_grid[code(2) & 511], iq2_xs_grid[code(3) & 511]);
+    const std::uint32_t signs =
+        (code(0) >> 9) | ((code(1) >> 9) << 7) | ((code(2) >> 9) << 14) | ((code(3) >> 9) << 21);
+    const auto magnitudes = V::u64x4(iq2_xs_grid[code(0) & 511], iq2_xs_grid[code(1) & 511], iq2_xs_grid[code(2) & 511],
+                                     iq2_xs_grid[code(3) & 511]);
     return apply_signs<V>(magnitudes, signs_of(signs), kOffset);
   }
 };

@@ -47,8 +47,8 @@ struct IQ2_XXS {
   template <class V, int J>
   static typename V::U8x32 group(const std::uint8_t* block) {
     const std::uint8_t* index = block + 2 + 8 * J;
-    const auto magnitudes = V::u64x4(iq2_xxs_grid[index[0]], iq2_xxs_grid[index[1]], iq2_xxs_grid[index[2]],
-                                     iq2_xxs_grid[index[3]]);
+    const auto magnitudes =
+        V::u64x4(iq2_xxs_grid[index[0]], iq2_xxs_grid[index[1]], iq2_xxs_grid[index[2]], iq2_xxs_grid[index[3]]);
     return apply_signs<V>(magnitudes, signs_of(le32(index + 4)), kOffset);
   }
 };

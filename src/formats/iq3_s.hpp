@@ -34,7 +34,8 @@ struct IQ3_S {
       const int nibble = (block[106 + j / 2] >> (4 * (j % 2))) & 15;
       const float scale = d * static_cast<float>(1 + 2 * nibble);
       for (int i = 0; i < 32; ++i) {
-        out[32 * j + i] = scale * signed_value(iq3_s_grid[index(block, j, i / 4)], i % 4, block[74 + 4 * j + i / 8], i % 8);
+        out[32 * j + i] =
+            scale * signed_value(iq3_s_grid[index(block, j, i / 4)], i % 4, block[74 + 4 * j + i / 8], i % 8);
       }
     }
   }

@@ -22,14 +22,12 @@ inline SixBitPair six_bit_pair(const std::uint8_t* field, int j) noexcept {
 inline std::uint64_t six_bit_scales(const std::uint8_t* field) noexcept {
   const std::uint32_t low = le32(field);
   const std::uint32_t last = le32(field + 8);
-  return (low & 0x3f3f3f3fu) |
-         (std::uint64_t{(last & 0x0f0f0f0fu) | ((low >> 2) & 0x30303030u)} << 32);
+  return (low & 0x3f3f3f3fu) | (std::uint64_t{(last & 0x0f0f0f0fu) | ((low >> 2) & 0x30303030u)} << 32);
 }
 inline std::uint64_t six_bit_mins(const std::uint8_t* field) noexcept {
   const std::uint32_t middle = le32(field + 4);
   const std::uint32_t last = le32(field + 8);
-  return (middle & 0x3f3f3f3fu) |
-         (std::uint64_t{((last >> 4) & 0x0f0f0f0fu) | ((middle >> 2) & 0x30303030u)} << 32);
+  return (middle & 0x3f3f3f3fu) | (std::uint64_t{((last >> 4) & 0x0f0f0f0fu) | ((middle >> 2) & 0x30303030u)} << 32);
 }
 
 }  // namespace

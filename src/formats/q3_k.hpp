@@ -53,7 +53,8 @@ struct Q3_K {
   static typename V::U8x32 group(const std::uint8_t* block) {
     const auto two = V::bit_and(V::template shr<2 * (J % 4)>(V::load32(block + 32 + 32 * (J / 4))), V::fill(3));
     const auto bits = V::load32(block);
-    const auto third = V::bit_and(J < 2 ? V::template shl<(J < 2 ? 2 - J : 0)>(bits) : V::template shr<(J < 2 ? 0 : J - 2)>(bits), V::fill(4));
+    const auto third = V::bit_and(
+        J < 2 ? V::template shl<(J < 2 ? 2 - J : 0)>(bits) : V::template shr<(J < 2 ? 0 : J - 2)>(bits), V::fill(4));
     return V::bit_or(two, third);
   }
 

@@ -57,7 +57,8 @@ struct Q5_K {
     const auto bytes = V::load32(block + 48 + 32 * (J / 2));
     const auto four = V::bit_and(J % 2 == 0 ? bytes : V::template shr<4>(bytes), V::fill(15));
     const auto bits = V::load32(block + 16);
-    const auto fifth = V::bit_and(J < 4 ? V::template shl<(J < 4 ? 4 - J : 0)>(bits) : V::template shr<(J < 4 ? 0 : J - 4)>(bits), V::fill(16));
+    const auto fifth = V::bit_and(
+        J < 4 ? V::template shl<(J < 4 ? 4 - J : 0)>(bits) : V::template shr<(J < 4 ? 0 : J - 4)>(bits), V::fill(16));
     return V::bit_or(four, fifth);
   }
 };

@@ -60,10 +60,12 @@ struct TQ1_0 {
         p = word;
         word = triple(word);
       }
-      const auto last = V::u64x2(powers[0] | (std::uint64_t{powers[1]} << 32), powers[2] | (std::uint64_t{powers[3]} << 32));
+      const auto last =
+          V::u64x2(powers[0] | (std::uint64_t{powers[1]} << 32), powers[2] | (std::uint64_t{powers[3]} << 32));
       const auto fifth = times_three<V, 4>(V::join(bytes, bytes));
       const auto other = V::join(last, last);
-      return first_trit<V>(V::bit_or(V::bit_xor(V::bit_and(fifth, kSecondHalf<V>()), fifth), V::bit_and(other, kSecondHalf<V>())));
+      return first_trit<V>(
+          V::bit_or(V::bit_xor(V::bit_and(fifth, kSecondHalf<V>()), fifth), V::bit_and(other, kSecondHalf<V>())));
     }
   }
 

@@ -37,7 +37,8 @@ class GoldenFile {
   explicit GoldenFile(const std::filesystem::path& path) {
     std::ifstream file(path, std::ios::binary);
     data_.assign(std::istreambuf_iterator<char>(file), {});
-    if (data_.size() < 24 || std::memcmp(data_.data(), "GGUF", 4) != 0) throw std::runtime_error("no golden file " + path.string());
+    if (data_.size() < 24 || std::memcmp(data_.data(), "GGUF", 4) != 0)
+      throw std::runtime_error("no golden file " + path.string());
     at_ = 8;
     const auto tensors = take<std::uint64_t>();
     for (auto keys = take<std::uint64_t>(); keys != 0; --keys) {

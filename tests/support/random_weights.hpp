@@ -18,7 +18,8 @@ inline std::vector<float> random_activations(std::size_t count, std::uint32_t se
   std::mt19937 random(seed);
   const auto uniform = [&] { return (static_cast<double>(random()) + 0.5) / 4294967296.0; };
   std::vector<float> x(count);
-  for (float& v : x) v = static_cast<float>(std::sqrt(-2.0 * std::log(uniform())) * std::cos(6.283185307179586 * uniform()));
+  for (float& v : x)
+    v = static_cast<float>(std::sqrt(-2.0 * std::log(uniform())) * std::cos(6.283185307179586 * uniform()));
   return x;
 }
 

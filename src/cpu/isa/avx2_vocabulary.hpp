@@ -37,8 +37,7 @@ struct Avx2Vocabulary {
   static U8x32 mask_from_bits(std::uint32_t bits) {
     // Each byte gets the byte of `bits` that holds its bit; all other bits are then set, so that the
     // byte is 0xff exactly if its own bit was.
-    const __m256i source =
-        _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
+    const __m256i source = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
     const __m256i others = _mm256_set1_epi64x(0x7fbfdfeff7fbfdfe);
     const __m256i spread = _mm256_shuffle_epi8(_mm256_set1_epi32(static_cast<int>(bits)), source);
     return _mm256_cmpeq_epi8(_mm256_or_si256(spread, others), _mm256_set1_epi8(-1));

@@ -3,8 +3,8 @@
 
 #include "cpu/kernels/specs.hpp"
 #include "cpu/kernels/x86/avx512_dot.hpp"
-#include "cpu/kernels/x86/dot_tiles.hpp"
 #include "cpu/kernels/x86/avx512_f32.hpp"
+#include "cpu/kernels/x86/dot_tiles.hpp"
 #include "cpu/kernels/x86/products.hpp"
 
 namespace quantlinear::cpu {

@@ -43,10 +43,10 @@ inline void each(const Function& f) {
 
 /// One chunk of one weight row as integers in the order of the activations, with its f32 factors.
 struct ScalarChunk {
-  std::int16_t w[256];      ///< super_block: q * s_j; small_block: q
-  std::int32_t mins[16];    ///< super_block with mins: m_j per 16
-  float scale[16];          ///< super_block: d in [0]; small_block: per kScaleStep
-  float min[16];            ///< super_block: dmin in [0]; small_block: m per 32
+  std::int16_t w[256];    ///< super_block: q * s_j; small_block: q
+  std::int32_t mins[16];  ///< super_block with mins: m_j per 16
+  float scale[16];        ///< super_block: d in [0]; small_block: per kScaleStep
+  float min[16];          ///< super_block: dmin in [0]; small_block: m per 32
 };
 
 template <class F, Precision Layout>
@@ -80,7 +80,8 @@ void unpack_chunk(const std::uint8_t* block, std::size_t count, ScalarChunk& chu
         const int scale = F::kFamily == Family::super_block ? s[(32 * J + i) / F::kScaleStep] : 1;
         const auto at = static_cast<std::size_t>(i);
         const std::size_t position = Layout == Precision::a16 ? a16_position(at) : at;
-        chunk.w[32 * static_cast<std::size_t>(g + J) + position] = static_cast<std::int16_t>((u.byte[i] - F::kOffset) * scale);
+        chunk.w[32 * static_cast<std::size_t>(g + J) + position] =
+            static_cast<std::int16_t>((u.byte[i] - F::kOffset) * scale);
       }
     });
   }

@@ -70,14 +70,26 @@ struct ScalarVocabulary {
   }
 
   /// Each byte on its own; sums and differences wrap.
-  static U8x32 bit_and(U8x32 a, U8x32 b) { return map(a, b, [](int x, int y) { return x & y; }); }
-  static U8x32 bit_or(U8x32 a, U8x32 b) { return map(a, b, [](int x, int y) { return x | y; }); }
-  static U8x32 bit_xor(U8x32 a, U8x32 b) { return map(a, b, [](int x, int y) { return x ^ y; }); }
-  static U8x32 add(U8x32 a, U8x32 b) { return map(a, b, [](int x, int y) { return x + y; }); }
-  static U8x32 sub(U8x32 a, U8x32 b) { return map(a, b, [](int x, int y) { return x - y; }); }
+  static U8x32 bit_and(U8x32 a, U8x32 b) {
+    return map(a, b, [](int x, int y) { return x & y; });
+  }
+  static U8x32 bit_or(U8x32 a, U8x32 b) {
+    return map(a, b, [](int x, int y) { return x | y; });
+  }
+  static U8x32 bit_xor(U8x32 a, U8x32 b) {
+    return map(a, b, [](int x, int y) { return x ^ y; });
+  }
+  static U8x32 add(U8x32 a, U8x32 b) {
+    return map(a, b, [](int x, int y) { return x + y; });
+  }
+  static U8x32 sub(U8x32 a, U8x32 b) {
+    return map(a, b, [](int x, int y) { return x - y; });
+  }
 
   /// Byte i becomes 0xff if a >= b as unsigned bytes, else 0.
-  static U8x32 at_least(U8x32 a, U8x32 b) { return map(a, b, [](int x, int y) { return x >= y ? 255 : 0; }); }
+  static U8x32 at_least(U8x32 a, U8x32 b) {
+    return map(a, b, [](int x, int y) { return x >= y ? 255 : 0; });
+  }
 
   /// Shifts by N bits. Bits of a NEIGHBOURING BYTE may move in: the caller masks them away, as
   /// instruction sets without byte shifts shift 16-bit pairs.

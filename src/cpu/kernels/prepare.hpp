@@ -12,9 +12,9 @@ namespace {
 
 /// Scale of a block and the factor that maps its values to integers: q = round(x * pre * inverse).
 struct BlockScale {
-  float scale;    ///< x is about scale * q
+  float scale;  ///< x is about scale * q
   float inverse;
-  float pre;      ///< 1, or 2^64 for blocks so small that the inverse would overflow
+  float pre;  ///< 1, or 2^64 for blocks so small that the inverse would overflow
 };
 
 inline BlockScale block_scale(float largest, float max_q) {
@@ -110,8 +110,8 @@ inline void copy_row(const float* x, std::size_t in_features, std::size_t row, s
 }
 
 /// A row that holds a NaN or an infinity is prepared as zeros; the backend makes its outputs NaN.
-inline void clear_row(const ActivationSpec& spec, std::size_t in_features, std::size_t row, std::size_t m,
-                      void* values, void* meta) {
+inline void clear_row(const ActivationSpec& spec, std::size_t in_features, std::size_t row, std::size_t m, void* values,
+                      void* meta) {
   const std::size_t value = kChunk * value_bytes(spec.precision), extra = meta_bytes(spec.precision);
   for (std::size_t chunk = 0; chunk * kChunk < in_features; ++chunk) {
     std::memset(static_cast<std::byte*>(values) + (chunk * m + row) * value, 0, value);
@@ -127,9 +127,15 @@ inline bool prepare_row_scalar(const ActivationSpec& spec, const float* x, std::
     return false;
   }
   switch (spec.precision) {
-    case Precision::f32: copy_row(x, in_features, row, m, values); break;
-    case Precision::a16: quantise_row<std::int16_t, A16Meta>(spec, x, in_features, row, m, values, meta); break;
-    case Precision::a8: quantise_row<std::int8_t, A8Meta>(spec, x, in_features, row, m, values, meta); break;
+    case Precision::f32:
+      copy_row(x, in_features, row, m, values);
+      break;
+    case Precision::a16:
+      quantise_row<std::int16_t, A16Meta>(spec, x, in_features, row, m, values, meta);
+      break;
+    case Precision::a8:
+      quantise_row<std::int8_t, A8Meta>(spec, x, in_features, row, m, values, meta);
+      break;
   }
   return true;
 }

@@ -17,7 +17,8 @@ struct Avx2Dot {
       const __m128i t = _mm_mullo_epi16(_mm_cvtepi8_epi16(t_bytes), _mm_set1_epi16(static_cast<short>(factor)));
       return _mm256_zextsi128_si256(_mm_madd_epi16(t, load128(meta.sums32)));
     } else {
-      const __m256i t = _mm256_mullo_epi16(_mm256_cvtepi8_epi16(t_bytes), _mm256_set1_epi16(static_cast<short>(factor)));
+      const __m256i t =
+          _mm256_mullo_epi16(_mm256_cvtepi8_epi16(t_bytes), _mm256_set1_epi16(static_cast<short>(factor)));
       return _mm256_madd_epi16(t, load256(meta.sums16));
     }
   }
@@ -36,7 +37,8 @@ struct Avx2Dot {
   }
 
   template <class F, int C>
-  [[gnu::always_inline]] static void super_block_sums(const std::uint8_t* block, const ChunkX<A8Meta>& x, LaneSums<F, C>& r) {
+  [[gnu::always_inline]] static void super_block_sums(const std::uint8_t* block, const ChunkX<A8Meta>& x,
+                                                      LaneSums<F, C>& r) {
     static_assert(F::kMaxU <= 128, "two products of vpmaddubsw must fit int16");
     const __m128i scale_bytes = F::template scales<V>(block);
     const ScaleLanes<F> scales(scale_bytes);
@@ -50,13 +52,15 @@ struct Avx2Dot {
       }
     });
     for (int c = 0; c < C; ++c) {
-      if constexpr (F::kOffset != 0) r.s[c] = _mm256_sub_epi32(r.s[c], with_sums<F>(scale_bytes, F::kOffset, x.meta[c]));
+      if constexpr (F::kOffset != 0)
+        r.s[c] = _mm256_sub_epi32(r.s[c], with_sums<F>(scale_bytes, F::kOffset, x.meta[c]));
       if constexpr (F::kHasMin) r.m[c] = with_sums<F>(F::template mins<V>(block), 1, x.meta[c]);
     }
   }
 
   template <class F, int C>
-  [[gnu::always_inline]] static void super_block_sums(const std::uint8_t* block, const ChunkX<A16Meta>& x, LaneSums<F, C>& r) {
+  [[gnu::always_inline]] static void super_block_sums(const std::uint8_t* block, const ChunkX<A16Meta>& x,
+                                                      LaneSums<F, C>& r) {
     const __m128i scale_bytes = F::template scales<V>(block);
     const ScaleLanes<F> scales(scale_bytes);
     for (int c = 0; c < C; ++c) r.s[c] = _mm256_setzero_si256();
@@ -71,7 +75,8 @@ struct Avx2Dot {
       }
     });
     for (int c = 0; c < C; ++c) {
-      if constexpr (F::kOffset != 0) r.s[c] = _mm256_sub_epi32(r.s[c], with_sums<F>(scale_bytes, F::kOffset, x.meta[c]));
+      if constexpr (F::kOffset != 0)
+        r.s[c] = _mm256_sub_epi32(r.s[c], with_sums<F>(scale_bytes, F::kOffset, x.meta[c]));
       if constexpr (F::kHasMin) r.m[c] = with_sums<F>(F::template mins<V>(block), 1, x.meta[c]);
     }
   }

@@ -32,7 +32,8 @@ template <int C>
 
 /// sum over pairs of factors[i] (int16 pairs of 8 rows) * sums[i] (int16 pair of the column).
 template <int N>
-[[gnu::always_inline]] inline __m256i sums_product(const std::int32_t (*factors)[kPanelRows], int half, const std::int16_t* sums) {
+[[gnu::always_inline]] inline __m256i sums_product(const std::int32_t (*factors)[kPanelRows], int half,
+                                                   const std::int16_t* sums) {
   __m256i total = _mm256_setzero_si256();
   for (int i = 0; i < N; ++i) {
     total = _mm256_add_epi32(total, _mm256_madd_epi16(load256(&factors[i][8 * half]), broadcast32(sums + 2 * i)));
@@ -53,7 +54,7 @@ struct Avx2ByteTile {
   /// The products of kSteps steps from step k4 on, 16 rows x C columns, in int16.
   template <int C>
   [[gnu::always_inline]] static void products(const Panel& panel, int k4, const ChunkX<A8Meta>& x, __m256i (&p)[C][2]) {
-    #pragma GCC unroll 8
+#pragma GCC unroll 8
     for (int step = 0; step < kSteps; ++step) {
       const __m256i w0 = load256(panel.u[k4 + step][0]), w1 = load256(panel.u[k4 + step][8]);
 #pragma GCC unroll 8
@@ -121,7 +122,8 @@ struct Avx2ByteTile {
             if constexpr (F::kOffset != 0) sum = _mm256_sub_epi32(sum, _mm256_set1_epi32(F::kOffset * sum_of_a));
             f32_step(tile + 16 * c + 8 * h, _mm256_mul_ps(_mm256_load_ps(&s.d[j][8 * h]), da), sum);
             if constexpr (F::kHasMin) {
-              f32_step(tile + 16 * c + 8 * h, _mm256_mul_ps(_mm256_load_ps(&s.min[g][8 * h]), da), _mm256_set1_epi32(sum_of_a));
+              f32_step(tile + 16 * c + 8 * h, _mm256_mul_ps(_mm256_load_ps(&s.min[g][8 * h]), da),
+                       _mm256_set1_epi32(sum_of_a));
             }
           }
         }

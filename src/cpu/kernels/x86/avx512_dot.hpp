@@ -19,11 +19,11 @@ struct Avx512Dot {
     unroll<4>([&]<int J>() {
       const __m256i low = F::template group<V, 2 * J>(block), high = F::template group<V, 2 * J + 1>(block);
       const __m512i u = _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
-      const __m512i index = F::kScaleStep == 32
-                                ? _mm512_inserti64x4(_mm512_set1_epi32(2 * J), _mm256_set1_epi32(2 * J + 1), 1)
-                                : _mm512_setr_epi32(4 * J, 4 * J, 4 * J, 4 * J, 4 * J + 1, 4 * J + 1, 4 * J + 1,
-                                                    4 * J + 1, 4 * J + 2, 4 * J + 2, 4 * J + 2, 4 * J + 2, 4 * J + 3,
-                                                    4 * J + 3, 4 * J + 3, 4 * J + 3);
+      const __m512i index =
+          F::kScaleStep == 32
+              ? _mm512_inserti64x4(_mm512_set1_epi32(2 * J), _mm256_set1_epi32(2 * J + 1), 1)
+              : _mm512_setr_epi32(4 * J, 4 * J, 4 * J, 4 * J, 4 * J + 1, 4 * J + 1, 4 * J + 1, 4 * J + 1, 4 * J + 2,
+                                  4 * J + 2, 4 * J + 2, 4 * J + 2, 4 * J + 3, 4 * J + 3, 4 * J + 3, 4 * J + 3);
       const __m512i scale = _mm512_permutexvar_epi32(index, scales);
       for (int c = 0; c < C; ++c) {
         const __m512i products = _mm512_dpbusd_epi32(_mm512_setzero_si512(), u, load512(x.column(c) + 64 * J));

@@ -56,8 +56,9 @@ struct BlockDecoder {
       const int j = kOneScale ? 0 : F::kScaleStep == 32 ? J : 2 * J + part;
       return _mm256_broadcast_ss(values + j);
     };
-    return floats_of<F>(F::template group<V, J>(block), [&](int part) { return pick(scale, part); },
-                        [&](int part) { return pick(min, part); });
+    return floats_of<F>(
+        F::template group<V, J>(block), [&](int part) { return pick(scale, part); },
+        [&](int part) { return pick(min, part); });
   }
 
  private:

@@ -17,7 +17,8 @@ template <class R, int C>
 
 /// sum over pairs of factors[i] (int16 pairs of 16 rows) * sums[i] (an int16 pair of the column).
 template <class R, int N>
-[[gnu::always_inline]] inline typename R::Int sums_of(const std::int32_t (*factors)[kPanelRows], const std::int16_t* sums) {
+[[gnu::always_inline]] inline typename R::Int sums_of(const std::int32_t (*factors)[kPanelRows],
+                                                      const std::int16_t* sums) {
   typename R::Int total = R::zero();
   for (int i = 0; i < N; ++i) total = R::dot_words(total, R::load(factors[i]), R::broadcast(sums + 2 * i));
   return total;

@@ -36,7 +36,10 @@ template <class F, int C>
       for_each_group<F>(rows.row[i] + at, count, [&](std::size_t g, const Floats32& w) {
         for (int j = 0; j < 4; ++j) {
           for (int c = 0; c < C; ++c) {
-            s[c] = _mm256_fmadd_ps(w.v[j], _mm256_loadu_ps(x + static_cast<std::size_t>(c) * kChunk + 32 * g + 8 * static_cast<std::size_t>(j)), s[c]);
+            s[c] = _mm256_fmadd_ps(
+                w.v[j],
+                _mm256_loadu_ps(x + static_cast<std::size_t>(c) * kChunk + 32 * g + 8 * static_cast<std::size_t>(j)),
+                s[c]);
           }
         }
       });

@@ -1,7 +1,8 @@
 // Few activation rows: eight weight rows at a time, blocks read in place, lanes along k.
 //
-// Dot (avx2_dot.hpp, avx512_dot.hpp) multiplies a block of one row; here eight such integer sums are transposed into one register, so that the f32 step costs an eighth per row. The weight
-// stream is prefetched by hand: the hardware prefetcher stops at each 4 KiB page.
+// Dot (avx2_dot.hpp, avx512_dot.hpp) multiplies a block of one row; here eight such integer sums are transposed into
+// one register, so that the f32 step costs an eighth per row. The weight stream is prefetched by hand: the hardware
+// prefetcher stops at each 4 KiB page.
 #pragma once
 
 #include "cpu/kernel_table.hpp"
@@ -65,7 +66,7 @@ template <class F, class Meta, class Dot, int C>
 /// As gemv_super, for small-block formats: one f32 step per scale (16 or 32 weights).
 template <class F, class Meta, class Dot, int C>
 [[gnu::noinline]] void gemv_small(const ProductArgs& args, const Rows8& rows, std::size_t c0, __m256 (&acc)[C]) {
-  constexpr int kGroups = F::kBlockElements / 32;   // per block
+  constexpr int kGroups = F::kBlockElements / 32;  // per block
   const std::size_t blocks = args.in_features / F::kBlockElements;
   const std::size_t next_rows = 7 * args.row_bytes;
   for (std::size_t b = 0; b < blocks; ++b) {
@@ -114,7 +115,8 @@ template <class F, class Meta, class Dot, int C>
 }
 
 /// Adds the bias and writes the first rows.count lanes.
-[[gnu::always_inline]] inline void store_rows(const ProductArgs& args, std::size_t row, std::size_t count, std::size_t column, __m256 value) {
+[[gnu::always_inline]] inline void store_rows(const ProductArgs& args, std::size_t row, std::size_t count,
+                                              std::size_t column, __m256 value) {
   float lanes[8];
   float* out = args.out + column * args.out_stride + row;
   if (count == 8) {
@@ -144,10 +146,17 @@ void gemv(const ProductArgs& args) noexcept {
     std::size_t c0 = 0;
     for (; c0 + 4 <= args.x.m; c0 += 4) pass.template operator()<4>(c0);
     switch (args.x.m - c0) {
-      case 3: pass.template operator()<3>(c0); break;
-      case 2: pass.template operator()<2>(c0); break;
-      case 1: pass.template operator()<1>(c0); break;
-      default: break;
+      case 3:
+        pass.template operator()<3>(c0);
+        break;
+      case 2:
+        pass.template operator()<2>(c0);
+        break;
+      case 1:
+        pass.template operator()<1>(c0);
+        break;
+      default:
+        break;
     }
   }
 }

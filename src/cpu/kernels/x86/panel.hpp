@@ -38,14 +38,16 @@ struct WordPanel {
 
 /// Transposes eight registers of 32-bit lanes and stores the first `count` lanes as rows of a
 /// 16-wide array, at column `half`*8.
-[[gnu::always_inline]] inline void store_transposed(__m256i (&v)[8], std::int32_t (*out)[kPanelRows], int half, int count) {
+[[gnu::always_inline]] inline void store_transposed(__m256i (&v)[8], std::int32_t (*out)[kPanelRows], int half,
+                                                    int count) {
   transpose8(v);
   for (int i = 0; i < count; ++i) store256(&out[i][8 * half], v[i]);
 }
 
 /// The pairs (t_2i, t_2i+1) of a super-block's 16 sub-scales or mins, as dwords.
 template <class F>
-[[gnu::always_inline]] inline void pack_sums_factors(const Rows8& rows, std::size_t at, int half, PanelScales& out, bool words) {
+[[gnu::always_inline]] inline void pack_sums_factors(const Rows8& rows, std::size_t at, int half, PanelScales& out,
+                                                     bool words) {
   constexpr int kSubBlocks = 256 / F::kScaleStep;
   const auto t_bytes = [&](int i) {
     if constexpr (F::kHasMin) {
@@ -75,7 +77,8 @@ template <class F>
 }
 
 template <class F>
-[[gnu::always_inline]] inline void pack_super_scales(const Rows8& rows, std::size_t at, int half, PanelScales& out, bool words) {
+[[gnu::always_inline]] inline void pack_super_scales(const Rows8& rows, std::size_t at, int half, PanelScales& out,
+                                                     bool words) {
   _mm256_store_ps(&out.d[0][8 * half], scales8<F>(rows, at));
   if constexpr (F::kHasMin) {
     _mm256_store_ps(&out.min[0][8 * half], halves8(rows, at, [](const std::uint8_t* b) { return F::dmin_bits(b); }));
@@ -132,21 +135,24 @@ template <class F>
 
 /// Packs chunk `chunk` (`groups` groups of 32 k) of rows first .. first+15 (the last row repeated).
 template <class F, class Panel>
-[[gnu::noinline]] void pack_panel(const ProductArgs& args, std::size_t first, std::size_t chunk, int groups, Panel& panel) {
+[[gnu::noinline]] void pack_panel(const ProductArgs& args, std::size_t first, std::size_t chunk, int groups,
+                                  Panel& panel) {
   constexpr bool kWords = std::is_same_v<Panel, WordPanel>;
   for (int half = 0; half < 2; ++half) {
     const std::size_t start = first + 8 * static_cast<std::size_t>(half);
     const Rows8 rows(args.weights, args.row_bytes, start < args.row_end ? start : args.row_end - 1, args.row_end);
     const auto pack_group = [&]<int J>(std::size_t at, int g, const auto& scale_of) {
       if constexpr (kWords) {
-        pack_words([&]<int I>() {
-          Words32 w = signed_words<F>(F::template group<V, J>(rows.row[I] + at));
-          if constexpr (F::kFamily == Family::super_block) {
-            const __m256i s = scale_of.template operator()<I, J>();
-            w = {_mm256_mullo_epi16(w.low, s), _mm256_mullo_epi16(w.high, s)};
-          }
-          return w;
-        }, g, half, panel);
+        pack_words(
+            [&]<int I>() {
+              Words32 w = signed_words<F>(F::template group<V, J>(rows.row[I] + at));
+              if constexpr (F::kFamily == Family::super_block) {
+                const __m256i s = scale_of.template operator()<I, J>();
+                w = {_mm256_mullo_epi16(w.low, s), _mm256_mullo_epi16(w.high, s)};
+              }
+              return w;
+            },
+            g, half, panel);
       } else {
         pack_bytes([&]<int I>() { return F::template group<V, J>(rows.row[I] + at); }, g, half, panel);
       }
@@ -177,7 +183,8 @@ template <class F, class Panel>
             _mm256_store_ps(&panel.scales.d[2 * g + 1][8 * half], scales8<F, 2 * J + 1>(rows, at));
           }
           if constexpr (F::kHasMin) {
-            _mm256_store_ps(&panel.scales.min[g][8 * half], halves8(rows, at, [](const std::uint8_t* p) { return F::m_bits(p); }));
+            _mm256_store_ps(&panel.scales.min[g][8 * half],
+                            halves8(rows, at, [](const std::uint8_t* p) { return F::m_bits(p); }));
           }
         });
       }

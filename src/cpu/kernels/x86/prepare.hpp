@@ -64,11 +64,12 @@ namespace {
 
 /// As quantise_chunk; `count` is a multiple of 32 (block formats have whole blocks).
 template <class Value, class Meta>
-[[gnu::always_inline]] inline void quantise_chunk_avx2(const ActivationSpec& spec, const float* x, std::size_t count, Value* values, Meta& meta) {
+[[gnu::always_inline]] inline void quantise_chunk_avx2(const ActivationSpec& spec, const float* x, std::size_t count,
+                                                       Value* values, Meta& meta) {
   std::int32_t sums[8][2] = {};
   std::size_t g = 0;
   float scales[8] = {};
-  for (; 32 * g < count; ) {
+  for (; 32 * g < count;) {
     const std::size_t groups = spec.block / 32;  // 1 or 8
     const std::size_t end = g + groups < count / 32 ? g + groups : count / 32;
     const BlockScale s = block_scale(largest_of(x + 32 * g, 32 * (end - g)), spec.max_q);
@@ -87,8 +88,8 @@ template <class Value, class Meta>
   fill_sums(flat, meta);
 }
 
-[[gnu::always_inline]] inline bool prepare_row_avx2(const ActivationSpec& spec, const float* x, std::size_t in_features, std::size_t row,
-                             std::size_t m, void* values, void* meta) {
+[[gnu::always_inline]] inline bool prepare_row_avx2(const ActivationSpec& spec, const float* x, std::size_t in_features,
+                                                    std::size_t row, std::size_t m, void* values, void* meta) {
   if (!all_finite_avx2(x, in_features)) {
     clear_row(spec, in_features, row, m, values, meta);
     return false;
