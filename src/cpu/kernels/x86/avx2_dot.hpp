@@ -92,6 +92,13 @@ struct Avx2Dot {
     const std::int8_t* a = x.column(c) + 64 * group;
     return _mm256_add_epi32(_mm256_madd_epi16(w.low, load256(a)), _mm256_madd_epi16(w.high, load256(a + 32)));
   }
+
+  /// Sums of the products of one group of eight rows with C columns, per half of the group.
+  template <class Meta, int C>
+  [[gnu::always_inline]] static void group_sums(const __m256i (&u)[8], const ChunkX<Meta>& x, int group,
+                                                HalfSums (&sums)[C]) {
+    group_sums_by_column<Avx2Dot>(u, x, group, sums);
+  }
 };
 
 }  // namespace

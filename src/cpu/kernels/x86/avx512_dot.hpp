@@ -14,21 +14,30 @@ struct Avx512Dot {
   [[gnu::always_inline]] static void super_block_sums(const std::uint8_t* block, const ChunkX<A8Meta>& x,
                                                       LaneSums<F, C>& r) {
     const __m128i scale_bytes = F::template scales<V>(block);
-    const __m512i scales = _mm512_cvtepi8_epi32(scale_bytes);
+    const __m512i scales = _mm512_castsi256_si512(_mm256_cvtepi8_epi16(scale_bytes));
     __m512i total[C];
+    for (int c = 0; c < C; ++c) total[c] = _mm512_setzero_si512();
     unroll<4>([&]<int J>() {
       const __m256i low = F::template group<V, 2 * J>(block), high = F::template group<V, 2 * J + 1>(block);
       const __m512i u = _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+      // The scale of each 16-bit word of products: 8 words are 16 weights.
+      constexpr long long kStep = F::kScaleStep == 16 ? 1 : 0;
+      constexpr long long kFirst = F::kScaleStep == 16 ? 4 * J : 2 * J;
+      constexpr long long kFour = 0x0001000100010001;
       const __m512i index =
-          F::kScaleStep == 32
-              ? _mm512_inserti64x4(_mm512_set1_epi32(2 * J), _mm256_set1_epi32(2 * J + 1), 1)
-              : _mm512_setr_epi32(4 * J, 4 * J, 4 * J, 4 * J, 4 * J + 1, 4 * J + 1, 4 * J + 1, 4 * J + 1, 4 * J + 2,
-                                  4 * J + 2, 4 * J + 2, 4 * J + 2, 4 * J + 3, 4 * J + 3, 4 * J + 3, 4 * J + 3);
-      const __m512i scale = _mm512_permutexvar_epi32(index, scales);
+          _mm512_setr_epi64(kFour * kFirst, kFour * kFirst, kFour * (kFirst + kStep), kFour * (kFirst + kStep),
+                            kFour * (kFirst + 1 + kStep), kFour * (kFirst + 1 + kStep),
+                            kFour * (kFirst + 1 + 2 * kStep), kFour * (kFirst + 1 + 2 * kStep));
+      const __m512i scale = _mm512_permutexvar_epi16(index, scales);
       for (int c = 0; c < C; ++c) {
-        const __m512i products = _mm512_dpbusd_epi32(_mm512_setzero_si512(), u, load512(x.column(c) + 64 * J));
-        const __m512i scaled = _mm512_mullo_epi32(products, scale);
-        total[c] = J == 0 ? scaled : _mm512_add_epi32(total[c], scaled);
+        const __m512i a = load512(x.column(c) + 64 * J);
+        if constexpr (F::kMaxU <= 128) {
+          // Widens, multiplies by the sub-scale and adds in one instruction.
+          total[c] = _mm512_dpwssd_epi32(total[c], _mm512_maddubs_epi16(u, a), scale);
+        } else {
+          const __m512i products = _mm512_dpbusd_epi32(_mm512_setzero_si512(), u, a);
+          total[c] = _mm512_add_epi32(total[c], _mm512_mullo_epi32(products, _mm512_srai_epi32(scale, 16)));
+        }
       }
     });
     for (int c = 0; c < C; ++c) {
@@ -71,6 +80,58 @@ struct Avx512Dot {
     const std::int8_t* a = x.column(c) + 64 * group;
     const __m256i first = _mm256_dpwssd_epi32(_mm256_setzero_si256(), w.low, load256(a));
     return _mm256_dpwssd_epi32(first, w.high, load256(a + 32));
+  }
+
+  /// Sums of the products of one group of eight rows with C columns, per half of the group. Two columns
+  /// share a register, so that they share the transposition as well.
+  template <class Meta, int C>
+  [[gnu::always_inline]] static void group_sums(const __m256i (&u)[8], const ChunkX<Meta>& x, int group,
+                                                HalfSums (&sums)[C]) {
+    if constexpr (C == 1) {
+      group_sums_by_column<Avx512Dot>(u, x, group, sums);
+    } else {
+      constexpr std::size_t kBytes = sizeof(Meta) == sizeof(A8Meta) ? 32 : 64;  // of a group of activations
+      for (int c = 0; c < C; c += 2) {
+        const std::int8_t* first = x.column(c) + kBytes * static_cast<std::size_t>(group);
+        const std::int8_t* second = c + 1 < C ? first + ChunkX<Meta>::kColumnBytes : first;
+        __m512i products[8];
+        if constexpr (kBytes == 32) {
+          const __m512i a = two(first, second);
+          for (int i = 0; i < 8; ++i) {
+            products[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_broadcast_i64x4(u[i]), a);
+          }
+        } else {
+          const __m512i low = two(first, second), high = two(first + 32, second + 32);
+          for (int i = 0; i < 8; ++i) {
+            const Words32 w = widen(u[i]);
+            products[i] = _mm512_dpwssd_epi32(_mm512_setzero_si512(), _mm512_broadcast_i64x4(w.low), low);
+            products[i] = _mm512_dpwssd_epi32(products[i], _mm512_broadcast_i64x4(w.high), high);
+          }
+        }
+        two_half_sums(products, sums[c], c + 1 < C ? sums[c + 1] : sums[c]);
+      }
+    }
+  }
+
+ private:
+  static __m512i two(const void* low, const void* high) {
+    return _mm512_inserti64x4(_mm512_castsi256_si512(load256(low)), load256(high), 1);
+  }
+
+  /// half_sums of the low and of the high halves of eight registers.
+  [[gnu::always_inline]] static void two_half_sums(const __m512i (&v)[8], HalfSums& first, HalfSums& second) {
+    const auto pairs = [](__m512i a, __m512i b) {
+      const __m512 s = _mm512_castsi512_ps(a), t = _mm512_castsi512_ps(b);
+      return _mm512_add_epi32(_mm512_castps_si512(_mm512_shuffle_ps(s, t, 0x88)),
+                              _mm512_castps_si512(_mm512_shuffle_ps(s, t, 0xdd)));
+    };
+    const __m512i a = pairs(pairs(v[0], v[1]), pairs(v[2], v[3]));
+    const __m512i b = pairs(pairs(v[4], v[5]), pairs(v[6], v[7]));
+    // The low 128 bits of each half of a and b, then the high ones.
+    const __m512i low = _mm512_permutex2var_epi64(a, _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13), b);
+    const __m512i high = _mm512_permutex2var_epi64(a, _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15), b);
+    second = {_mm512_extracti64x4_epi64(low, 1), _mm512_extracti64x4_epi64(high, 1)};
+    first = {_mm512_castsi512_si256(low), _mm512_castsi512_si256(high)};
   }
 };
 

@@ -63,6 +63,17 @@ template <class F, class Meta, class Dot, int C>
   }
 }
 
+/// Dot::group_sums of instruction sets that multiply one row by one column at a time.
+template <class Dot, class Meta, int C>
+[[gnu::always_inline]] inline void group_sums_by_column(const __m256i (&u)[8], const ChunkX<Meta>& x, int group,
+                                                        HalfSums (&sums)[C]) {
+  for (int c = 0; c < C; ++c) {
+    __m256i products[8];
+    for (int i = 0; i < 8; ++i) products[i] = Dot::group_products(u[i], x, c, group);
+    sums[c] = half_sums(products);
+  }
+}
+
 /// As gemv_super, for small-block formats: one f32 step per scale (16 or 32 weights).
 template <class F, class Meta, class Dot, int C>
 [[gnu::noinline]] void gemv_small(const ProductArgs& args, const Rows8& rows, std::size_t c0, __m256 (&acc)[C]) {
@@ -82,11 +93,10 @@ template <class F, class Meta, class Dot, int C>
     if constexpr (F::kHasMin) min = halves8(rows, at, [](const std::uint8_t* p) { return F::m_bits(p); });
     unroll<kGroups>([&]<int J>() {
       const int g = static_cast<int>(first_group % 8) + J;  // group in the chunk
-      __m256i s[C][8];
-      unroll<8>([&]<int I>() {
-        const __m256i u = F::template group<V, J>(rows.row[I] + at);
-        for (int c = 0; c < C; ++c) s[c][I] = Dot::group_products(u, x, c, g);
-      });
+      __m256i u[8];
+      unroll<8>([&]<int I>() { u[I] = F::template group<V, J>(rows.row[I] + at); });
+      HalfSums sums[C];
+      Dot::group_sums(u, x, g, sums);
       __m256 d_low{}, d_high{};
       if constexpr (F::kScaleStep == 16) {
         d_low = scales8<F, 2 * J>(rows, at);
@@ -99,15 +109,14 @@ template <class F, class Meta, class Dot, int C>
           acc[c] = _mm256_fmadd_ps(_mm256_mul_ps(scale, da), _mm256_cvtepi32_ps(sum), acc[c]);
         };
         if constexpr (F::kScaleStep == 32) {
-          step(d, sums8(s[c]), x.meta[c].sums32[g]);
+          step(d, _mm256_add_epi32(sums[c].low, sums[c].high), x.meta[c].sums32[g]);
           if constexpr (F::kHasMin) {
             const __m256 sum = _mm256_set1_ps(static_cast<float>(x.meta[c].sums32[g]));
             acc[c] = _mm256_fmadd_ps(_mm256_mul_ps(min, da), sum, acc[c]);
           }
         } else {
-          const HalfSums halves = half_sums(s[c]);
-          step(d_low, halves.low, x.meta[c].sums16[2 * g]);
-          step(d_high, halves.high, x.meta[c].sums16[2 * g + 1]);
+          step(d_low, sums[c].low, x.meta[c].sums16[2 * g]);
+          step(d_high, sums[c].high, x.meta[c].sums16[2 * g + 1]);
         }
       }
     });
