@@ -1,7 +1,7 @@
 // NVFP4: 64 weights in 36 bytes (4.5 bits per weight).
 //
 //   bytes 0..3   one scale per 16 weights, UE4M3: four bits of exponent (bias 7), three of mantissa;
-//                0x7f means 0, the top bit is ignored
+//                the byte 0x7f means 0 (0xff does not); otherwise the top bit is ignored
 //   bytes 4..35  4-bit floats: 8 bytes hold 16 weights, low nibbles the first 8
 //
 //   w = scale_j / 2 * v,  v the doubled float (fp4.hpp)
