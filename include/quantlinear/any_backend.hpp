@@ -216,7 +216,9 @@ class AnyBackend::QuantStore {
  private:
   friend class AnyBackend;
   explicit QuantStore(Object object) : object_(std::move(object)) {}
-  [[nodiscard]] const ErasedStore* store() const noexcept { return static_cast<const ErasedStore*>(object_.held.get()); }
+  [[nodiscard]] const ErasedStore* store() const noexcept {
+    return static_cast<const ErasedStore*>(object_.held.get());
+  }
   Object object_;
 };
 

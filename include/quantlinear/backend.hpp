@@ -37,8 +37,9 @@ struct LoadOptions {
 ///   Buffer      owning, move-only f32 memory of the device
 ///   Input       read-only strided view of activations, made from a `const Buffer&` (host backends:
 ///               also from spans and vectors); Output likewise, writable
-///   Context     accumulates work; `flush()` returns when all of it is done. A CPU runs it inline.
-///               One thread at a time per context; any number of contexts.
+///   Context     accumulates work, done in the order in which it was appended; `flush()` returns when
+///               all of it is done. A CPU runs it inline. One thread at a time per context; any number
+///               of contexts. Buffers and stores that the work uses must live until the flush.
 ///   QuantStore  a weight of one or several parts, still quantised, in the backend's memory; immutable
 ///               and usable from many threads. `parts()`: kind and rows of each; `in_features()`,
 ///               `out_features()`.
@@ -50,7 +51,9 @@ struct LoadOptions {
 ///   get_rows(ctx, store, row_ids, out)             appends out[i] = dequant(W[row_ids[i]]) (no bias),
 ///                                                  out [row_ids.size(), in_features]; row_ids is copied
 ///   explain(store, m), memory_plan(parts, in_features, m, options), ledger()
-///   allocate(count), upload(span, buffer), download(ctx, buffer, span)
+///   allocate(count)                                zeroed floats
+///   upload(span, buffer)                           fills the first floats of the buffer at once
+///   download(ctx, buffer, span)                    flushes ctx, then reads the first floats of the buffer
 template <class B>
 concept Backend =
     std::copyable<B> &&

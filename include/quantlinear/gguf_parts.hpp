@@ -19,9 +19,10 @@ struct GgufParts {
 
 /// The weight tensors `names` of `file`, in order, as parts of a fused layer. Tensors of more than two
 /// dimensions count as rows of dims[0]. A tensor "X.weight" brings its bias along if the file holds
-/// a float vector "X.bias" of as many values as rows. The bytes share the file's memory.
-/// Errors: not_found; invalid_argument if the list is empty, a tensor is no weight type, or the rows
-/// differ in length; malformed bias shapes are invalid_argument too.
+/// "X.bias": F32, F16 or BF16, one value per row (a vector, or the dimensions of the weight without
+/// the first). The bytes share the file's memory.
+/// Errors: not_found; invalid_argument if the list is empty, a tensor is no weight type, the rows
+/// differ in length, or a bias is of another type or shape; out_of_memory.
 [[nodiscard]] Result<GgufParts> gguf_parts(const GgufFile& file, std::span<const std::string_view> names);
 
 }  // namespace quantlinear

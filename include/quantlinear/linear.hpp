@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <new>
 #include <span>
 #include <string>
 #include <string_view>
@@ -48,7 +49,12 @@ class QuantLinear final : public Linear<B> {
                                                            std::uint64_t out_features, std::uint64_t in_features,
                                                            const LoadOptions& options = {},
                                                            std::span<const float> bias = {}) {
-    const QuantPart part{kind, std::move(bytes), out_features, {bias.begin(), bias.end()}};
+    QuantPart part{kind, std::move(bytes), out_features};
+    try {
+      part.bias.assign(bias.begin(), bias.end());
+    } catch (const std::bad_alloc&) {
+      return fail(ErrorCode::out_of_memory, "bias: cannot allocate " + std::to_string(bias.size()) + " floats");
+    }
     return wrap(backend, backend.load_quant(part, in_features, options));
   }
 
@@ -77,7 +83,7 @@ class QuantLinear final : public Linear<B> {
     return from_gguf(backend, file, std::span<const std::string_view>(&tensor, 1), options);
   }
   /// Several tensors are one fused layer, e.g. {"blk.0.attn_q.weight", "blk.0.attn_k.weight", ...}.
-  /// A tensor "X.weight" brings its bias along if the file holds an F32 vector "X.bias".
+  /// A tensor "X.weight" brings its bias along if the file holds a float tensor "X.bias".
   [[nodiscard]] static Result<QuantLinear> from_gguf(const B& backend, const GgufFile& file,
                                                      std::span<const std::string_view> tensors,
                                                      const LoadOptions& options = {}) {

@@ -11,7 +11,8 @@
 namespace quantlinear {
 
 /// Slow and simple on purpose. Each output is one f64 sum in the order of k, plus the bias in f64,
-/// rounded to f32 once. Takes 4 bytes per weight. Precision is always f32.
+/// rounded to f32 once. Takes 4 bytes per weight besides the blocks, which verify() decodes again.
+/// Precision is always f32.
 class ReferenceBackend {
  public:
   using Buffer = HostBuffer;
@@ -21,6 +22,10 @@ class ReferenceBackend {
   class QuantStore;
 
   ReferenceBackend();
+  // Copies only: a moved-from backend would be a handle to nothing.
+  ReferenceBackend(const ReferenceBackend&) = default;
+  ReferenceBackend& operator=(const ReferenceBackend&) = default;
+  ~ReferenceBackend() = default;
 
   [[nodiscard]] std::string_view name() const noexcept { return "reference"; }
   [[nodiscard]] Result<Context> new_context() const;
@@ -50,6 +55,7 @@ class ReferenceBackend::Context {
   [[nodiscard]] Status flush() { return {}; }
 };
 
+/// Once moved from it has no rows, no columns and no parts.
 class ReferenceBackend::QuantStore {
  public:
   QuantStore(QuantStore&&) noexcept;

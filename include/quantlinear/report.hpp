@@ -56,10 +56,14 @@ struct Explanation {
 /// One comparison of the chosen kernels with f64 arithmetic on the exactly dequantised weights.
 struct VerifyResult {
   std::uint64_t m = 0;
-  double nmse = 0;  ///< sum (y - y_exact)^2 / sum y_exact^2
+  /// sum (y - y_exact)^2 / sum y_exact^2, or over what the latter is on average where that is more: a
+  /// few sums may happen to cancel.
+  double nmse = 0;
   double max_abs_error = 0;
   double nmse_limit = 0;  ///< what the precision promises
-  bool passed = false;    ///< false as well if any value is NaN where the exact one is not
+  /// nmse is within the limit, values are finite where and only where the exact ones are, and rows do
+  /// not depend on m.
+  bool passed = false;
 };
 
 struct VerifyReport {

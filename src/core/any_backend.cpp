@@ -1,25 +1,35 @@
 #include "quantlinear/any_backend.hpp"
 
+#include <string>
+
 namespace quantlinear {
 
+std::unexpected<Error> AnyBackend::out_of_memory() {
+  return fail(ErrorCode::out_of_memory, "cannot allocate the handle of a backend's object");
+}
+
+std::unexpected<Error> AnyBackend::moved_from(const char* what) {
+  return fail(ErrorCode::invalid_argument, std::string(what) + ": moved from, expected one that holds something");
+}
+
 Status AnyBackend::check_maker(const char* what, const Object& object) const {
-  if (object.held != nullptr && object.maker == impl_.get()) return {};
+  if (object.held == nullptr) return moved_from(what);
+  if (object.maker == impl_) return {};
   return fail(ErrorCode::invalid_argument,
-              std::string(what) + (object.held == nullptr
-                                       ? ": moved from"
-                                       : ": made by another backend, expected one of " + std::string(name())));
+              std::string(what) + ": made by another backend (" + std::string(object.maker->name()) +
+                  "), expected one made by this backend (" + std::string(name()) + ") or a copy of it");
 }
 
 Result<AnyBackend::Context> AnyBackend::new_context() const {
   auto made = impl_->new_context();
   if (!made) return std::unexpected(std::move(made.error()));
-  return Context({std::move(*made), impl_.get()});
+  return Context({impl_, std::move(*made)});
 }
 
 Result<AnyBackend::Buffer> AnyBackend::allocate(std::uint64_t count) const {
   auto made = impl_->allocate(count);
   if (!made) return std::unexpected(std::move(made.error()));
-  return Buffer({std::move(*made), impl_.get()});
+  return Buffer({impl_, std::move(*made)});
 }
 
 Status AnyBackend::upload(std::span<const float> source, Buffer& target) const {
@@ -42,7 +52,7 @@ Result<AnyBackend::QuantStore> AnyBackend::load_quant_fused(std::span<const Quan
                                                             const LoadOptions& options) const {
   auto made = impl_->load(parts, in_features, options);
   if (!made) return std::unexpected(std::move(made.error()));
-  return QuantStore({std::move(*made), impl_.get()});
+  return QuantStore({impl_, std::move(*made)});
 }
 
 Status AnyBackend::gemm_quant(Context& ctx, const Input& input, const QuantStore& store, const Output& out,

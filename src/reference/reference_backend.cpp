@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 #include <new>
+#include <stdexcept>
 #include <string>
 
 #include "core/checks.hpp"
@@ -13,33 +14,46 @@
 namespace quantlinear {
 
 struct ReferenceBackend::Impl {
-  std::atomic<std::uint64_t> resident{0};
+  std::atomic<std::uint64_t> resident{0}, shared{0};
 };
 
 struct ReferenceBackend::QuantStore::Impl {
-  std::vector<QuantPart> parts;  // kinds and rows for callers; the weights below are what is used
+  std::vector<QuantPart> parts;  // for callers and verify(); the weights below are what is used
   std::vector<std::vector<float>> weights;
   std::uint64_t in_features = 0, out_features = 0;
-  std::uint64_t bytes = 0;
+  MemoryUse use;
   std::shared_ptr<ReferenceBackend::Impl> backend;
 
   Impl() = default;
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
   ~Impl() {
-    if (backend) backend->resident -= bytes;
+    if (!backend) return;
+    backend->resident -= use.resident_bytes;
+    backend->shared -= use.shared_bytes;
   }
 };
 
 namespace {
 
-/// f32 weights, the biases, and the source blocks where they are ours alone to keep.
+/// f32 weights and biases, and the blocks they came from.
 MemoryUse use_of(std::span<const QuantPart> parts, std::uint64_t in_features) {
   MemoryUse use;
   for (const QuantPart& part : parts) {
     use.resident_bytes += part.rows * in_features * sizeof(float) + part.bias.size() * sizeof(float);
+    const bool owned = part.bytes.residence() == QuantBytes::Residence::owned;
+    (owned ? use.resident_bytes : use.shared_bytes) += part.bytes.size();
   }
   return use;
+}
+
+std::unexpected<Error> no_memory(std::uint64_t out_features, std::uint64_t in_features) {
+  return fail(ErrorCode::out_of_memory, "reference: cannot allocate f32 weights of " + std::to_string(out_features) +
+                                            " x " + std::to_string(in_features));
+}
+
+std::unexpected<Error> moved_from() {
+  return fail(ErrorCode::invalid_argument, "store: moved from, expected one that holds something");
 }
 
 }  // namespace
@@ -76,18 +90,21 @@ Result<ReferenceBackend::QuantStore> ReferenceBackend::load_quant_fused(std::spa
       store->weights.push_back(std::move(weights));
       store->parts.push_back(part);
     }
-    store->bytes = use_of(parts, in_features).resident_bytes;
+    store->use = use_of(parts, in_features);
     store->backend = impl_;
-    impl_->resident += store->bytes;
+    impl_->resident += store->use.resident_bytes;
+    impl_->shared += store->use.shared_bytes;
     return QuantStore(std::move(store));
   } catch (const std::bad_alloc&) {
-    return fail(ErrorCode::out_of_memory, "reference: cannot allocate f32 weights of " + std::to_string(*out_features) +
-                                              " x " + std::to_string(in_features));
+    return no_memory(*out_features, in_features);
+  } catch (const std::length_error&) {
+    return no_memory(*out_features, in_features);
   }
 }
 
 Status ReferenceBackend::gemm_quant(Context&, const HostInput& input, const QuantStore& store, const HostOutput& out,
                                     std::uint64_t m) const {
+  if (store.impl_ == nullptr) return moved_from();
   const QuantStore::Impl& s = *store.impl_;
   const Result<detail::CheckedViews> views = detail::check_views(input, out, m, s.in_features, s.out_features);
   if (!views) return std::unexpected(views.error());
@@ -110,6 +127,7 @@ Status ReferenceBackend::gemm_quant(Context&, const HostInput& input, const Quan
 
 Status ReferenceBackend::get_rows(Context&, const QuantStore& store, std::span<const std::uint64_t> row_ids,
                                   const HostOutput& out) const {
+  if (store.impl_ == nullptr) return moved_from();
   const QuantStore::Impl& s = *store.impl_;
   const Result<HostOutput> view = detail::check_rows(row_ids, out, s.out_features, s.in_features);
   if (!view) return std::unexpected(view.error());
@@ -123,6 +141,7 @@ Status ReferenceBackend::get_rows(Context&, const QuantStore& store, std::span<c
 }
 
 Explanation ReferenceBackend::explain(const QuantStore& store, std::uint64_t m) const {
+  if (store.impl_ == nullptr) return {};
   const QuantStore::Impl& s = *store.impl_;
   Explanation e;
   e.backend = "reference";
@@ -130,7 +149,7 @@ Explanation ReferenceBackend::explain(const QuantStore& store, std::uint64_t m) 
   e.out_features = s.out_features;
   e.m = m;
   e.threads = 1;
-  e.memory.resident_bytes = s.bytes;
+  e.memory = s.use;
   for (const QuantPart& part : s.parts) {
     PartExplanation p;
     p.kind = part.kind;
@@ -152,14 +171,16 @@ Result<MemoryUse> ReferenceBackend::memory_plan(std::span<const QuantPart> parts
   return use_of(parts, in_features);
 }
 
-MemoryUse ReferenceBackend::ledger() const { return {impl_->resident.load(), 0, 0}; }
+MemoryUse ReferenceBackend::ledger() const { return {impl_->resident.load(), impl_->shared.load(), 0}; }
 
 ReferenceBackend::QuantStore::QuantStore(std::unique_ptr<const Impl> impl) : impl_(std::move(impl)) {}
 ReferenceBackend::QuantStore::QuantStore(QuantStore&&) noexcept = default;
 ReferenceBackend::QuantStore& ReferenceBackend::QuantStore::operator=(QuantStore&&) noexcept = default;
 ReferenceBackend::QuantStore::~QuantStore() = default;
-std::uint64_t ReferenceBackend::QuantStore::in_features() const noexcept { return impl_->in_features; }
-std::uint64_t ReferenceBackend::QuantStore::out_features() const noexcept { return impl_->out_features; }
-std::span<const QuantPart> ReferenceBackend::QuantStore::parts() const noexcept { return impl_->parts; }
+std::uint64_t ReferenceBackend::QuantStore::in_features() const noexcept { return impl_ ? impl_->in_features : 0; }
+std::uint64_t ReferenceBackend::QuantStore::out_features() const noexcept { return impl_ ? impl_->out_features : 0; }
+std::span<const QuantPart> ReferenceBackend::QuantStore::parts() const noexcept {
+  return impl_ ? std::span<const QuantPart>(impl_->parts) : std::span<const QuantPart>();
+}
 
 }  // namespace quantlinear
