@@ -110,9 +110,11 @@ stage_install() {
   "$prefix/bin/qlinear" --version
 }
 
-stage demo full "$packages_build" "./demo on the small file that it makes itself"
+stage demo fast "$packages_build" "./demo on the small file that it makes itself"
 stage_demo() {
-  ./demo --sample
+  build_release
+  cmake --preset demo
+  ./demo --sample --program build/release/tools/qlinear/qlinear
 }
 
 # ---- other compilers, sanitizers, machines -----------------------------------------------------
