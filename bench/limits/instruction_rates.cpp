@@ -1,7 +1,7 @@
 #include <algorithm>
-#include <chrono>
 #include <string_view>
 
+#include "clock.hpp"
 #include "limits.hpp"
 #include "run_bound.hpp"
 #include "sequence.hpp"
@@ -9,24 +9,22 @@
 namespace quantlinear::limits {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-double seconds_of(const Sequence& sequence, unsigned long iterations) {
-  const Clock::time_point start = Clock::now();
+double seconds_of(const Sequence& sequence, unsigned long iterations, bool cpu_time) {
+  const double start = now(cpu_time);
   sequence.run(iterations);
-  return std::chrono::duration<double>(Clock::now() - start).count();
+  return now(cpu_time) - start;
 }
 
 /// Iterations a second: the best slice, because a limit is what the machine can do undisturbed.
-double iterations_per_second(const Sequence& sequence, double seconds) {
+double iterations_per_second(const Sequence& sequence, const Options& options) {
   constexpr int slices = 10;
   unsigned long iterations = 1000;
-  double taken = seconds_of(sequence, iterations);
-  while (taken < seconds / slices) {
+  double taken = seconds_of(sequence, iterations, options.cpu_time);
+  while (taken < options.seconds / slices) {
     iterations *= 2;
-    taken = seconds_of(sequence, iterations);
+    taken = seconds_of(sequence, iterations, options.cpu_time);
   }
-  for (int i = 0; i < slices; ++i) taken = std::min(taken, seconds_of(sequence, iterations));
+  for (int i = 0; i < slices; ++i) taken = std::min(taken, seconds_of(sequence, iterations, options.cpu_time));
   return static_cast<double>(iterations) / taken;
 }
 
@@ -59,8 +57,7 @@ std::vector<Rate> instruction_rates(std::size_t threads, const Options& options)
   std::vector<Rate> rates;
   for (const Sequence& sequence : all_sequences()) {
     std::vector<double> per_thread(threads);
-    run_bound(threads, options.cpus,
-              [&](std::size_t i) { per_thread[i] = iterations_per_second(sequence, options.seconds); });
+    run_bound(threads, options.cpus, [&](std::size_t i) { per_thread[i] = iterations_per_second(sequence, options); });
     double sum = 0;
     for (const double value : per_thread) sum += value;
     Rate rate;

@@ -29,8 +29,9 @@ struct ReadRate {
 };
 
 struct Options {
-  std::vector<int> cpus = {};                       ///< CPU numbers for the threads in turn; empty: not bound
-  double seconds = 0.02;                            ///< per instruction sequence
+  std::vector<int> cpus = {};  ///< CPU numbers for the threads in turn; empty: not bound
+  bool cpu_time = false;       ///< processor time instead of time that passed: for one thread on a busy machine
+  double seconds = 0.02;       ///< per instruction sequence
   std::size_t read_bytes = std::size_t{512} << 20;  ///< of all threads together
 };
 

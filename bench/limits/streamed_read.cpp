@@ -3,10 +3,10 @@
 
 #include <algorithm>
 #include <barrier>
-#include <chrono>
 #include <cstring>
 #include <stdexcept>
 
+#include "clock.hpp"
 #include "limits.hpp"
 #include "read_lines.hpp"
 #include "run_bound.hpp"
@@ -14,8 +14,6 @@
 
 namespace quantlinear::limits {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 /// The widest loops that this machine runs.
 ReadTable reads() {
@@ -65,12 +63,12 @@ double best_rate(std::size_t threads, const Options& options, bool huge) {
     for (int round = 0; round < rounds; ++round) {
       for (int i = 0; i < table.count; ++i) {
         gate.arrive_and_wait();
-        const Clock::time_point start = Clock::now();
+        const double start = now(options.cpu_time);
         const unsigned long sum =
             table.loops[i](reinterpret_cast<const unsigned long*>(mine), part / sizeof(unsigned long));
         asm volatile("" : : "r"(sum));
         gate.arrive_and_wait();  // the slowest reader counts
-        const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+        const double seconds = now(options.cpu_time) - start;
         if (thread == 0) best = std::max(best, static_cast<double>(part * threads) / seconds);
       }
     }

@@ -23,7 +23,10 @@ namespace {
 std::vector<Entrant> make_entrants(const Options& options, const Arena& arena) {
   const std::filesystem::path here = std::filesystem::read_symlink("/proc/self/exe").parent_path();
   std::string cpus;
-  for (const int cpu : options.cpus) cpus += (cpus.empty() ? "" : ",") + std::to_string(cpu);
+  for (const int cpu : options.cpus) {
+    if (!cpus.empty()) cpus += ',';
+    cpus += std::to_string(cpu);
+  }
   std::vector<Entrant> entrants;
   for (const PeerFolder& peer : options.peers) {
     for (const char* mode : {"plain", "repack"}) {
@@ -48,6 +51,7 @@ std::size_t copies_for(std::size_t m, std::size_t weight_bytes, std::size_t cach
 /// Measures the limits and keeps the best ever seen: a disturbed measurement must not flatter anybody.
 void measure_limits(std::size_t threads, const Options& options, Limits& limits) {
   quantlinear::limits::Options how;
+  how.cpu_time = options.cpu_time;
   how.cpus.assign(options.cpus.begin(), options.cpus.begin() + static_cast<std::ptrdiff_t>(threads));
   limits.keep_best(
       {quantlinear::limits::instruction_rates(threads, how), quantlinear::limits::streamed_read(threads, how)});

@@ -30,7 +30,7 @@ void open_all(const std::filesystem::path& folder) {
   for (const char* name : {"libggml-base.so", "libggml-cpu.so", "libggml.so"}) {
     const std::filesystem::path path = folder / name;
     if (!std::filesystem::exists(path)) continue;
-    if (dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr) throw std::runtime_error(dlerror());
+    if (dlopen(path.c_str(), RTLD_LAZY | RTLD_GLOBAL) == nullptr) throw std::runtime_error(dlerror());
     any = true;
   }
   if (!any) throw std::runtime_error("no libggml*.so in " + folder.string());

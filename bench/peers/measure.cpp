@@ -21,9 +21,10 @@ void attempt(EntrantResult& result, const std::function<void()>& step) {
   }
 }
 
-void take_turn(Entrant& entrant, EntrantResult& result, double seconds, std::size_t copies) {
+void take_turn(Entrant& entrant, EntrantResult& result, const Options& options, std::size_t copies) {
   double best = 0, median = 0;
-  std::istringstream(entrant.ask("run " + std::to_string(seconds))) >> best >> median;
+  const std::string clock = options.cpu_time ? " cpu" : " wall";
+  std::istringstream(entrant.ask("run " + std::to_string(options.seconds) + clock)) >> best >> median;
   const double products = static_cast<double>(copies);
   result.best = std::min(result.best, best / products);
   result.turns.push_back(median / products);
@@ -73,7 +74,7 @@ void measure_case(std::span<Entrant> entrants, Weights& weights, const Arena& ar
       // Forwards and backwards in turn, so that nobody always follows the same one.
       const std::size_t i = round % 2 == 0 ? turn : entrants.size() - 1 - turn;
       EntrantResult& entrant = result.entrants[i];
-      attempt(entrant, [&] { take_turn(entrants[i], entrant, options.seconds, result.copies); });
+      attempt(entrant, [&] { take_turn(entrants[i], entrant, options, result.copies); });
       std::this_thread::sleep_for(std::chrono::duration<double>(options.pause));
     }
   }

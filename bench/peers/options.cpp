@@ -29,6 +29,7 @@ Runs QuantLinear and installed ggml libraries in turn on the same weights and ac
   --seconds S           length of a turn                                 0.1
   --cache MIB           last-level cache; weights walk through 4x this   asked of the system
   --by WHAT             what the table shows: median of the turns, or best product      median
+  --clock WHAT          wall, or cpu: processor time, for one thread on a busy machine  wall
   --json FILE           everything that was measured
   --worker-log FILE     what the libraries print
 )";
@@ -149,6 +150,9 @@ void set(Options& options, std::vector<std::string>& wanted_peers, const std::st
   } else if (name == "--by") {
     if (value != "median" && value != "best") throw std::runtime_error("--by wants median or best");
     options.by_best = value == "best";
+  } else if (name == "--clock") {
+    if (value != "wall" && value != "cpu") throw std::runtime_error("--clock wants wall or cpu");
+    options.cpu_time = value == "cpu";
   } else if (name == "--worker-log") {
     options.worker_log = value;
   } else if (name == "--json") {
@@ -183,9 +187,9 @@ Options parse_options(int argc, char** argv) {
   if (options.rounds == 0 || options.shapes.empty() || options.ms.empty() || options.threads.empty()) {
     throw std::runtime_error("nothing to measure");
   }
-  if (*std::ranges::max_element(options.threads) > options.cpus.size()) {
-    throw std::runtime_error("more threads than CPUs");
-  }
+  const std::size_t most_threads = *std::ranges::max_element(options.threads);
+  if (most_threads > options.cpus.size()) throw std::runtime_error("more threads than CPUs");
+  if (most_threads > 1 && options.cpu_time) throw std::runtime_error("--clock cpu is for one thread");
   return options;
 }
 

@@ -34,7 +34,8 @@ struct Options {
   double seconds = 0.1;    ///< of one turn
   double pause = 0.002;    ///< between turns, for threads of the one before to go to sleep
   std::size_t cache_bytes = 0;
-  bool by_best = false;  ///< tables show the fastest product instead of the median of the turns
+  bool by_best = false;   ///< tables show the fastest product instead of the median of the turns
+  bool cpu_time = false;  ///< processor time instead of time that passed; one thread only
   std::filesystem::path json;
   std::filesystem::path worker_log = "/dev/null";
   bool help = false;

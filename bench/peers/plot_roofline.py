@@ -89,21 +89,21 @@ def roofs_of(limits, isa):
     return found
 
 
-def series_of(case):
-    """(kind, GMAC/s) of the best peer and of every precision of ours."""
+def series_of(case, seconds):
+    """(kind, GMAC/s) of the best peer and of every precision of ours; `seconds` names the field."""
     macs = case["n"] * case["k"] * case["m"]
     timed = [entrant for entrant in case["entrants"] if "median_s" in entrant]
-    peers = [entrant["median_s"] for entrant in timed if not entrant["precision"]]
+    peers = [entrant[seconds] for entrant in timed if not entrant["precision"]]
     points = [("peer", macs / min(peers) / 1e9)] if peers else []
-    return points + [(e["precision"], macs / e["median_s"] / 1e9) for e in timed if e["precision"]]
+    return points + [(e["precision"], macs / e[seconds] / 1e9) for e in timed if e["precision"]]
 
 
-def collect(cases, types):
+def collect(cases, types, seconds):
     """{type: {kind: [(multiply-adds per byte, GMAC/s)]}}, in the order of `types`."""
     lines = {name: {} for name in types}
     for case in sorted(cases, key=lambda case: case["m"]):
         intensity = case["n"] * case["k"] * case["m"] / case["weight_bytes"]
-        for kind, rate in series_of(case):
+        for kind, rate in series_of(case, seconds):
             lines[case["type"]].setdefault(kind, []).append((intensity, rate))
     return lines
 
@@ -137,22 +137,24 @@ def draw_roofs(axes, limits, isa):
 
 
 def draw_legend(axes, lines):
-    y = TOP + 190
-    for index, (name, kinds) in enumerate(lines.items()):
-        if not kinds:
-            continue
-        colour = COLOURS[index % len(COLOURS)]
-        axes.add(f'<rect x="{WIDTH - RIGHT + 24}" y="{y - 10}" width="14" height="10" fill="{colour}"/>')
-        axes.text(WIDTH - RIGHT + 46, y, name.upper())
-        y += 20
-    y += 12
+    """In the lower right corner, where no product can be: many rows and slow."""
     shown = {kind for kinds in lines.values() for kind in kinds}
     labels = {"a8": "ours, a8", "a16": "ours, a16", "f32": "ours, f32", "peer": "best peer"}
-    for kind, label in labels.items():
-        if kind in shown:
-            axes.marker(WIDTH - RIGHT + 31, y - 5, "#444444", kind)
-            axes.text(WIDTH - RIGHT + 46, y, label)
-            y += 20
+    kinds = [(kind, label) for kind, label in labels.items() if kind in shown]
+    named = [(index, name) for index, (name, found) in enumerate(lines.items()) if found]
+    rows = len(kinds) + len(named)
+    x, y = WIDTH - RIGHT - 122, HEIGHT - BOTTOM - 20 * rows - 22
+    axes.add(f'<rect x="{x}" y="{y}" width="112" height="{20 * rows + 12}" fill="#fff" stroke="#ccc"/>')
+    y += 20
+    for index, name in named:
+        colour = COLOURS[index % len(COLOURS)]
+        axes.add(f'<rect x="{x + 10}" y="{y - 10}" width="14" height="10" fill="{colour}"/>')
+        axes.text(x + 32, y, name.upper())
+        y += 20
+    for kind, label in kinds:
+        axes.marker(x + 17, y - 5, "#444444", kind)
+        axes.text(x + 32, y, label)
+        y += 20
 
 
 def draw(data, options):
@@ -166,7 +168,7 @@ def draw(data, options):
     if not cases:
         raise SystemExit("plot_roofline.py: the file has no such cases")
     limits = next(entry for entry in data["limits"] if entry["threads"] == options.threads)
-    lines = collect(cases, types)
+    lines = collect(cases, types, f"{options.by}_s")
     points = [point for kinds in lines.values() for line in kinds.values() for point in line]
     highest = max(value for value, _ in roofs_of(limits, options.isa).values())
     axes = Axes(
@@ -198,6 +200,7 @@ def main():
     parser.add_argument("--types", default="q4_k,q5_k,q6_k,q8_0,q4_0")
     parser.add_argument("--shape", default="4096x4096")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--by", choices=["median", "best"], default="median")
     parser.add_argument("--isa", default="", help="roofs of this instruction set only")
     options = parser.parse_args()
     options.svg.write_text(draw(json.loads(options.json.read_text()), options))
