@@ -182,8 +182,8 @@ TEST(CutsAcross, PrecisionsDiffer) {
 INSTANTIATE_TEST_SUITE_P(Every, Cuts,
                          testing::Combine(testing::ValuesIn(usable()),
                                           testing::Values(Precision::f32, Precision::a16, Precision::a8)),
-                         [](const auto& info) {
-                           return std::get<0>(info.param) + "_" + std::string(to_string(std::get<1>(info.param)));
+                         [](const auto& cut) {
+                           return std::get<0>(cut.param) + "_" + std::string(to_string(std::get<1>(cut.param)));
                          });
 
 }  // namespace
