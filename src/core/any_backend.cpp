@@ -15,9 +15,9 @@ std::unexpected<Error> AnyBackend::moved_from(const char* what) {
 Status AnyBackend::check_maker(const char* what, const Object& object) const {
   if (object.held == nullptr) return moved_from(what);
   if (object.maker == impl_) return {};
-  return fail(ErrorCode::invalid_argument,
-              std::string(what) + ": made by another backend (" + std::string(object.maker->name()) +
-                  "), expected one made by this backend (" + std::string(name()) + ") or a copy of it");
+  return fail(ErrorCode::invalid_argument, std::string(what) + ": made by another backend, expected one of " +
+                                               std::string(name()) + ", found one of " +
+                                               std::string(object.maker->name()));
 }
 
 Result<AnyBackend::Context> AnyBackend::new_context() const {
