@@ -114,21 +114,17 @@ Result<Exit> run(const ApplyOptions& options) {
 
 }  // namespace
 
-Command add_apply(CLI::App& program) {
-  CLI::App* app = program.add_subcommand("apply", "Send activations through a layer: Y = X W^T (+ bias)");
-  const auto options = std::make_shared<ApplyOptions>();
-  app->add_option("FILE", options->file, "GGUF file, or any part of a split set")->required()->type_name("");
-  app->add_option("TENSORS", options->tensors, "Name of a tensor, or names joined by commas: one fused layer")
-      ->required()
-      ->type_name("");
-  app->add_option("-i,--input", options->input, "Activations, float32 [m, in_features]")
-      ->required()
-      ->type_name("X.npy");
-  app->add_option("-o,--output", options->output, "Results, float32 [m, out_features]")->required()->type_name("Y.npy");
-  add_device_options(*app, options->device, true);
-  add_precision_option(*app, options->precision);
-  add_json_option(*app, options->json);
-  return {app, [options] { return run(*options); }};
-}
+const Command apply_command{
+    "apply", "Send activations through a layer: Y = X W^T (+ bias)", [](Options& options) -> Action {
+      const auto values = std::make_shared<ApplyOptions>();
+      options.model(values->file);
+      options.required("TENSORS", "Name of a tensor, or names joined by commas: one fused layer", values->tensors);
+      options.required_option("-i,--input", "X.npy", "Activations, float32 [m, in_features]", values->input);
+      options.required_option("-o,--output", "Y.npy", "Results, float32 [m, out_features]", values->output);
+      options.device(values->device, true);
+      options.precision(values->precision);
+      options.json(values->json);
+      return [values] { return run(*values); };
+    }};
 
 }  // namespace qlinear

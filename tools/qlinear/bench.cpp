@@ -281,35 +281,30 @@ Result<Exit> run(const BenchOptions& options) {
 
 }  // namespace
 
-Command add_bench(CLI::App& program) {
-  CLI::App* app = program.add_subcommand("bench", "Time layers: random ones, or those of a file");
-  const auto options = std::make_shared<BenchOptions>();
-  app->add_option("FILE", options->file, "GGUF file; default: layers of random weights")->type_name("");
-  app->add_option("TENSOR", options->tensors,
-                  "Layers: a tensor each, or tensors joined by commas; default: one of every type and shape")
-      ->type_name("");
-  constexpr std::uint64_t most_size = std::uint64_t{1} << 24U;
-  CLI::Option* types = add_types_option(*app, options->types)->default_str("q4_k");
-  CLI::Option* n =
-      add_number_option(*app, "--n", options->n, 1, most_size, "out_features of random layers")->default_str("4096");
-  CLI::Option* k =
-      add_number_option(*app, "--k", options->k, 1, most_size, "in_features of random layers")->default_str("4096");
-  add_m_option(*app, options->m);
-  add_precisions_option(*app, options->precisions);
-  add_device_options(*app, options->device, false);
-  add_number_option(*app, "--reps", options->repetitions, 1, 1'000'000,
-                    "Repetitions of every line; default: as many as take --min-time, at least 5");
-  app->add_option("--min-time", options->min_seconds, "Least time of the repetitions of a line, in seconds")
-      ->check(CLI::Range(0.0, 60.0))
-      ->type_name("S")
-      ->capture_default_str();
-  add_json_option(*app, options->json);
-  return {app, [=] {
-            if (!options->file.empty() && !(types->empty() && n->empty() && k->empty())) {
-              throw UsageError("--type, --n and --k are for random layers, not for those of a file");
-            }
-            return run(*options);
-          }};
-}
+const Command bench_command{
+    "bench", "Time layers: random ones, or those of a file", [](Options& options) -> Action {
+      const auto values = std::make_shared<BenchOptions>();
+      options.optional("FILE", "GGUF file; default: layers of random weights", values->file);
+      options.any_number("TENSOR", "A layer each, fused if joined by commas; default: one of every type and shape",
+                         values->tensors);
+      constexpr std::uint64_t most_size = std::uint64_t{1} << 24U;
+      options.types(values->types);
+      options.number("--n", "out_features of random layers", values->n, 1, most_size);
+      options.number("--k", "in_features of random layers", values->k, 1, most_size);
+      options.batch_sizes(values->m);
+      options.precisions(values->precisions);
+      options.device(values->device, false);
+      options.number("--reps", "Repetitions of every line; default: as many as take --min-time, at least 5",
+                     values->repetitions, 1, 1'000'000);
+      options.seconds("--min-time", "Least time of the repetitions of a line, in seconds", values->min_seconds, 60);
+      options.json(values->json);
+      return [values, options] {
+        const bool random = options.given("--type") || options.given("--n") || options.given("--k");
+        if (random && !values->file.empty()) {
+          throw UsageError("--type, --n and --k are for random layers, not for those of a file");
+        }
+        return run(*values);
+      };
+    }};
 
 }  // namespace qlinear

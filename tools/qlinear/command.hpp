@@ -1,11 +1,11 @@
 // What a command of the program is, and the words that the commands share.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <functional>
 #include <stdexcept>
 #include <string>
 
+#include "options.hpp"
 #include "quantlinear/error.hpp"
 
 namespace qlinear {
@@ -23,20 +23,23 @@ class UsageError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// A subcommand: its options are bound to `app`; `run` is called after they are parsed. An Error is
-/// printed as `qlinear: message` and means Exit::no.
+/// What a command does, once its options have been parsed. An Error is printed as
+/// `qlinear: message` and means Exit::no.
+using Action = std::function<quantlinear::Result<Exit>()>;
+
 struct Command {
-  CLI::App* app = nullptr;
-  std::function<quantlinear::Result<Exit>()> run;
+  const char* name;
+  const char* help;
+  Action (*declare)(Options& options);  ///< declares the options, and returns what to do with them
 };
 
-[[nodiscard]] Command add_info(CLI::App& program);
-[[nodiscard]] Command add_verify(CLI::App& program);
-[[nodiscard]] Command add_dequantize(CLI::App& program);
-[[nodiscard]] Command add_apply(CLI::App& program);
-[[nodiscard]] Command add_bench(CLI::App& program);
-[[nodiscard]] Command add_explain(CLI::App& program);
-[[nodiscard]] Command add_report(CLI::App& program);
-[[nodiscard]] Command add_make_sample(CLI::App& program);
+extern const Command info_command;
+extern const Command verify_command;
+extern const Command dequantize_command;
+extern const Command apply_command;
+extern const Command bench_command;
+extern const Command explain_command;
+extern const Command report_command;
+extern const Command make_sample_command;
 
 }  // namespace qlinear

@@ -81,16 +81,14 @@ Result<Exit> run(const DequantizeOptions& options) {
 
 }  // namespace
 
-Command add_dequantize(CLI::App& program) {
-  CLI::App* app = program.add_subcommand("dequantize", "Write a tensor as a float32 .npy file, rows first");
-  const auto options = std::make_shared<DequantizeOptions>();
-  app->add_option("FILE", options->file, "GGUF file, or any part of a split set")->required()->type_name("");
-  app->add_option("TENSOR", options->tensor, "Name of the tensor")->required()->type_name("");
-  app->add_option("-o,--output", options->output, "File to write: replaced only when complete")
-      ->required()
-      ->type_name("W.npy");
-  add_json_option(*app, options->json);
-  return {app, [options] { return run(*options); }};
-}
+const Command dequantize_command{
+    "dequantize", "Write a tensor as a float32 .npy file, rows first", [](Options& options) -> Action {
+      const auto values = std::make_shared<DequantizeOptions>();
+      options.model(values->file);
+      options.required("TENSOR", "Name of the tensor", values->tensor);
+      options.required_option("-o,--output", "W.npy", "File to write: replaced only when complete", values->output);
+      options.json(values->json);
+      return [values] { return run(*values); };
+    }};
 
 }  // namespace qlinear

@@ -120,19 +120,16 @@ Result<Exit> run(const ExplainOptions& options) {
 
 }  // namespace
 
-Command add_explain(CLI::App& program) {
-  CLI::App* app =
-      program.add_subcommand("explain", "Say which kernels a layer will run, why, and what memory it takes");
-  const auto options = std::make_shared<ExplainOptions>();
-  app->add_option("FILE", options->file, "GGUF file, or any part of a split set")->required()->type_name("");
-  app->add_option("TENSORS", options->tensors, "Name of a tensor, or names joined by commas: one fused layer")
-      ->required()
-      ->type_name("");
-  add_m_option(*app, options->m);
-  add_precision_option(*app, options->precision);
-  add_device_options(*app, options->device, true);
-  add_json_option(*app, options->json);
-  return {app, [options] { return run(*options); }};
-}
+const Command explain_command{
+    "explain", "Say which kernels a layer will run, why, and what memory it takes", [](Options& options) -> Action {
+      const auto values = std::make_shared<ExplainOptions>();
+      options.model(values->file);
+      options.required("TENSORS", "Name of a tensor, or names joined by commas: one fused layer", values->tensors);
+      options.batch_sizes(values->m);
+      options.precision(values->precision);
+      options.device(values->device, true);
+      options.json(values->json);
+      return [values] { return run(*values); };
+    }};
 
 }  // namespace qlinear

@@ -260,13 +260,12 @@ Result<Exit> run(const InfoOptions& options) {
 
 }  // namespace
 
-Command add_info(CLI::App& program) {
-  CLI::App* app = program.add_subcommand("info", "Print header, metadata and tensors of a GGUF file");
-  const auto options = std::make_shared<InfoOptions>();
-  app->add_option("FILE", options->file, "GGUF file, or any part of a split set")->required()->type_name("");
-  app->add_flag("--all", options->all, "Show long arrays and strings in full");
-  add_json_option(*app, options->json);
-  return {app, [options] { return run(*options); }};
-}
+const Command info_command{"info", "Print header, metadata and tensors of a GGUF file", [](Options& options) -> Action {
+                             const auto values = std::make_shared<InfoOptions>();
+                             options.model(values->file);
+                             options.flag("--all", "Show long arrays and strings in full", values->all);
+                             options.json(values->json);
+                             return [values] { return run(*values); };
+                           }};
 
 }  // namespace qlinear

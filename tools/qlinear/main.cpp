@@ -1,6 +1,8 @@
 // qlinear: look at a GGUF file, check and time its linear layers.
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstdlib>
@@ -8,6 +10,7 @@
 #include <new>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "command.hpp"
 #include "text.hpp"
@@ -22,47 +25,53 @@ int report_error(std::string_view message, Exit exit) {
   return static_cast<int>(exit);
 }
 
-/// Parses, runs the chosen command, and flushes: a full disk behind standard output is an error too.
+const std::array kCommands{
+    &qlinear::info_command,  &qlinear::verify_command,  &qlinear::dequantize_command, &qlinear::apply_command,
+    &qlinear::bench_command, &qlinear::explain_command, &qlinear::report_command,     &qlinear::make_sample_command,
+};
+
+/// A command as the parser knows it.
+struct Choice {
+  CLI::App* app;
+  qlinear::Action action;
+};
+
+int run_action(const qlinear::Action& action) {
+  const quantlinear::Result<Exit> result = action();
+  if (!result) return report_error(result.error().message, Exit::no);
+  // A full disk behind standard output is an error too.
+  if (std::fflush(stdout) != 0) return report_error("cannot write to standard output", Exit::no);
+  return static_cast<int>(*result);
+}
+
 int run(int argc, char** argv) {
   CLI::App program("Linear layers straight from GGUF files: look, check, apply, measure.", "qlinear");
   program.require_subcommand(1);
   program.set_version_flag("--version", "qlinear " QLINEAR_VERSION);
   program.footer("Exit status: 0 done, or the answer is yes; 1 the answer is no, or the input is bad; 2 usage.");
-  const std::array commands{
-      qlinear::add_info(program),   qlinear::add_verify(program),      qlinear::add_dequantize(program),
-      qlinear::add_apply(program),  qlinear::add_bench(program),       qlinear::add_explain(program),
-      qlinear::add_report(program), qlinear::add_make_sample(program),
-  };
+  std::vector<Choice> choices;
+  for (const qlinear::Command* command : kCommands) {
+    CLI::App* app = program.add_subcommand(command->name, command->help);
+    qlinear::Options options(*app);
+    choices.push_back({app, command->declare(options)});
+  }
 
-  const CLI::App* chosen = &program;
-  const auto usage_error = [&](std::string_view message) {
-    for (const auto& command : commands) {
-      if (command.app->parsed()) chosen = command.app;
-    }
-    const std::string name = chosen == &program ? "qlinear" : "qlinear " + chosen->get_name();
-    return report_error(fmt::format("{} (see {} --help)", message, name), Exit::usage);
-  };
-
+  std::string name = "qlinear";
   try {
     program.parse(argc, argv);
+    const auto chosen = std::ranges::find_if(choices, [](const Choice& choice) { return choice.app->parsed(); });
+    name += " " + chosen->app->get_name();
+    return run_action(chosen->action);
   } catch (const CLI::Success& asked) {  // --help, --version
     return program.exit(asked);
   } catch (const CLI::ParseError& error) {
-    return usage_error(error.what());
-  }
-
-  for (const auto& command : commands) {
-    if (!command.app->parsed()) continue;
-    try {
-      const quantlinear::Result<Exit> result = command.run();
-      if (!result) return report_error(result.error().message, Exit::no);
-      if (std::fflush(stdout) != 0) return report_error("cannot write to standard output", Exit::no);
-      return static_cast<int>(*result);
-    } catch (const qlinear::UsageError& error) {
-      return usage_error(error.what());
+    for (const Choice& choice : choices) {
+      if (choice.app->parsed()) name += " " + choice.app->get_name();
     }
+    return report_error(fmt::format("{} (see {} --help)", error.what(), name), Exit::usage);
+  } catch (const qlinear::UsageError& error) {
+    return report_error(fmt::format("{} (see {} --help)", error.what(), name), Exit::usage);
   }
-  return usage_error("a command is required");
 }
 
 }  // namespace

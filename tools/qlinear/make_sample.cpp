@@ -145,16 +145,14 @@ Result<Exit> run(const SampleOptions& options) {
 
 }  // namespace
 
-Command add_make_sample(CLI::App& program) {
-  CLI::App* app = program.add_subcommand("make-sample", "Write a small model of random weights, to try the program on");
-  const auto options = std::make_shared<SampleOptions>();
-  app->add_option("FILE", options->file, "File to write")->required()->type_name("");
-  add_number_option(*app, "--blocks", options->blocks, 1, 1000, "Number of transformer blocks")->default_str("3");
-  add_number_option(*app, "--seed", options->seed, 0, std::numeric_limits<std::uint64_t>::max(),
-                    "Of the random weights")
-      ->default_str("1");
-  add_json_option(*app, options->json);
-  return {app, [options] { return run(*options); }};
-}
+const Command make_sample_command{
+    "make-sample", "Write a small model of random weights, to try the program on", [](Options& options) -> Action {
+      const auto values = std::make_shared<SampleOptions>();
+      options.required("FILE", "File to write", values->file);
+      options.number("--blocks", "Number of transformer blocks", values->blocks, 1, 1000);
+      options.number("--seed", "Of the random weights", values->seed, 0, std::numeric_limits<std::uint64_t>::max());
+      options.json(values->json);
+      return [values] { return run(*values); };
+    }};
 
 }  // namespace qlinear

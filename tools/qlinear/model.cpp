@@ -13,6 +13,13 @@ using quantlinear::GgufTensorInfo;
 using quantlinear::QuantPart;
 using quantlinear::Result;
 
+Result<quantlinear::AnyBackend> make_backend(const DeviceOptions& options) {
+  quantlinear::CpuOptions cpu;
+  cpu.threads.threads = static_cast<std::size_t>(options.threads);
+  cpu.instruction_set = options.isa;
+  return quantlinear::make_backend(options.backend, cpu);
+}
+
 bool is_matrix(const GgufTensorInfo& tensor) { return tensor.kind().has_value() && tensor.dims.size() >= 2; }
 
 Result<std::vector<const GgufTensorInfo*>> find_tensors(const GgufFile& file, std::span<const std::string> names) {

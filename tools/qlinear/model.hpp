@@ -1,4 +1,4 @@
-// Tensors of a model as the commands see them.
+// Models and layers as the commands see them.
 #pragma once
 
 #include <cstdint>
@@ -9,9 +9,16 @@
 
 #include "json.hpp"
 #include "options.hpp"
+#include "quantlinear/any_backend.hpp"
 #include "quantlinear/gguf.hpp"
+#include "quantlinear/linear.hpp"
 
 namespace qlinear {
+
+using Layer = quantlinear::QuantLinear<quantlinear::AnyBackend>;
+
+/// The backend that the options name. Error: this machine cannot run the instruction set.
+[[nodiscard]] quantlinear::Result<quantlinear::AnyBackend> make_backend(const DeviceOptions& options);
 
 /// A weight matrix: a known weight type, at least two dimensions. Stacked experts count as one tall
 /// matrix, since every row is a row of weights over the same inputs.

@@ -3,15 +3,17 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
+#include <functional>
+#include <utility>
 
 #include "quantlinear/cpu_backend.hpp"
 #include "text.hpp"
 
 namespace qlinear {
 
-using quantlinear::AnyBackend;
 using quantlinear::CpuBackend;
 using quantlinear::GgufQuantType;
 using quantlinear::Precision;
@@ -21,11 +23,9 @@ namespace {
 constexpr std::uint64_t kMostRows = 65536;
 constexpr std::uint64_t kMostThreads = 1024;
 
-[[noreturn]] void refuse(std::string_view option, const std::string& why) {
-  throw CLI::ValidationError(std::string(option), why);
-}
+[[noreturn]] void refuse(const std::string& option, const std::string& why) { throw CLI::ValidationError(option, why); }
 
-std::uint64_t parse_number(std::string_view option, std::string_view text, std::uint64_t least, std::uint64_t most) {
+std::uint64_t parse_number(const std::string& option, std::string_view text, std::uint64_t least, std::uint64_t most) {
   std::uint64_t value = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc() || end != text.data() + text.size() || value < least || value > most) {
@@ -45,6 +45,18 @@ void add_unless_there(std::vector<T>& list, const T& value) {
   if (std::ranges::find(list, value) == list.end()) list.push_back(value);
 }
 
+/// An option whose text `parse` checks and stores.
+CLI::Option* add_parsed(CLI::App& app, const std::string& name, const std::string& help, const std::string& placeholder,
+                        const std::function<void(const std::string&)>& parse) {
+  return app.add_option_function<std::string>(name, parse, help)->type_name(placeholder);
+}
+
+std::vector<std::string_view> instruction_set_names() {
+  std::vector<std::string_view> names;
+  for (const auto& set : CpuBackend::instruction_sets()) names.push_back(set.name);
+  return names;
+}
+
 }  // namespace
 
 std::vector<std::string> split_list(std::string_view list) {
@@ -57,102 +69,107 @@ std::vector<std::string> split_list(std::string_view list) {
   }
 }
 
-CLI::Option* add_number_option(CLI::App& app, std::string name, std::uint64_t& value, std::uint64_t least,
-                               std::uint64_t most, std::string help) {
-  return app
-      .add_option_function<std::string>(
-          name, [=, &value](const std::string& text) { value = parse_number(name, text, least, most); },
-          std::move(help))
-      ->type_name("N");
+void Options::required(std::string name, std::string help, std::string& value) {
+  app_->add_option(std::move(name), value, std::move(help))->required()->type_name("");
 }
 
-void add_device_options(CLI::App& app, DeviceOptions& options, bool offer_backend) {
+void Options::optional(std::string name, std::string help, std::string& value) {
+  app_->add_option(std::move(name), value, std::move(help))->type_name("");
+}
+
+void Options::any_number(std::string name, std::string help, std::vector<std::string>& values) {
+  app_->add_option(std::move(name), values, std::move(help))->type_name("");
+}
+
+void Options::required_option(std::string names, std::string placeholder, std::string help, std::string& value) {
+  app_->add_option(std::move(names), value, std::move(help))->required()->type_name(std::move(placeholder));
+}
+
+void Options::flag(std::string name, std::string help, bool& value) {
+  app_->add_flag(std::move(name), value, std::move(help));
+}
+
+void Options::number(std::string name, std::string help, std::uint64_t& value, std::uint64_t least,
+                     std::uint64_t most) {
+  CLI::Option* option = add_parsed(*app_, name, help, "N", [name, least, most, &value](const std::string& text) {
+    value = parse_number(name, text, least, most);
+  });
+  if (value >= least) option->default_str(std::to_string(value));  // else the default is no such number
+}
+
+void Options::seconds(std::string name, std::string help, double& value, double most) {
+  app_->add_option(std::move(name), value, std::move(help))
+      ->check(CLI::Range(0.0, most))
+      ->type_name("S")
+      ->capture_default_str();
+}
+
+void Options::model(std::string& file) { required("FILE", "GGUF file, or any part of a split set", file); }
+
+void Options::json(bool& json) { flag("--json", "Print JSON instead of tables", json); }
+
+void Options::device(DeviceOptions& device, bool offer_backend) {
   if (offer_backend) {
-    app.add_option("--backend", options.backend, "reference: exact and slow; cpu: fast")
+    app_->add_option("--backend", device.backend, "reference: exact and slow; cpu: fast")
         ->check(CLI::IsMember({"reference", "cpu"}))
         ->type_name("NAME")
         ->capture_default_str();
   }
-  add_number_option(app, "--threads", options.threads, 1, kMostThreads,
-                    "Number of threads; default: the CPUs that this process may use");
-  std::vector<std::string_view> names;
-  for (const auto& set : CpuBackend::instruction_sets()) names.push_back(set.name);
-  app.add_option_function<std::string>(
-         "--isa",
-         [&options](const std::string& name) {
-           std::vector<std::string_view> known;
-           for (const auto& set : CpuBackend::instruction_sets()) known.push_back(set.name);
-           if (std::ranges::find(known, name) == known.end()) {
-             refuse("--isa", fmt::format("{} is none of {}", quoted(name, 40), fmt::join(known, ", ")));
-           }
-           options.isa = name;
-         },
-         fmt::format("Instruction set to use: {}; default: the best of this machine", fmt::join(names, ", ")))
-      ->type_name("NAME");
+  number("--threads", "Number of threads; default: the CPUs that this process may use", device.threads, 1,
+         kMostThreads);
+  const std::string help = fmt::format("Instruction set to use: {}; default: the best of this machine",
+                                       fmt::join(instruction_set_names(), ", "));
+  add_parsed(*app_, "--isa", help, "NAME", [&device](const std::string& name) {
+    const std::vector<std::string_view> names = instruction_set_names();
+    if (std::ranges::find(names, name) == names.end()) {
+      refuse("--isa", fmt::format("{} is none of {}", quoted(name, 40), fmt::join(names, ", ")));
+    }
+    device.isa = name;
+  });
 }
 
-quantlinear::Result<AnyBackend> make_backend(const DeviceOptions& options) {
-  quantlinear::CpuOptions cpu;
-  cpu.threads.threads = static_cast<std::size_t>(options.threads);
-  cpu.instruction_set = options.isa;
-  return quantlinear::make_backend(options.backend, cpu);
+void Options::batch_sizes(std::vector<std::uint64_t>& m) {
+  const std::string standard = fmt::format("{}", fmt::join(m, ","));
+  add_parsed(*app_, "--m", "Numbers of activation rows to try", "LIST", [&m](const std::string& list) {
+    m.clear();
+    for (const std::string& text : split_list(list)) add_unless_there(m, parse_number("--m", text, 1, kMostRows));
+  })->default_str(standard);
 }
 
-void add_m_option(CLI::App& app, std::vector<std::uint64_t>& m) {
-  app.add_option_function<std::string>(
-         "--m",
-         [&m](const std::string& list) {
-           m.clear();
-           for (const std::string& text : split_list(list))
-             add_unless_there(m, parse_number("--m", text, 1, kMostRows));
-         },
-         "Numbers of activation rows to try")
-      ->type_name("LIST")
-      ->default_str(fmt::format("{}", fmt::join(m, ",")));
-}
-
-void add_precision_option(CLI::App& app, Precision& precision) {
-  app.add_option_function<std::string>(
-         "--precision", [&precision](const std::string& text) { precision = parse_precision(text); },
-         "Precision of the activations: f32, a16 or a8")
-      ->type_name("NAME")
+void Options::precision(Precision& precision) {
+  add_parsed(*app_, "--precision", "Precision of the activations: f32, a16 or a8", "NAME",
+             [&precision](const std::string& text) { precision = parse_precision(text); })
       ->default_str(std::string(to_string(precision)));
 }
 
-void add_precisions_option(CLI::App& app, std::vector<Precision>& precisions) {
+void Options::precisions(std::vector<Precision>& precisions) {
   std::vector<std::string_view> names;
   for (const Precision precision : precisions) names.push_back(to_string(precision));
-  app.add_option_function<std::string>(
-         "--precision",
-         [&precisions](const std::string& list) {
-           precisions.clear();
-           for (const std::string& text : split_list(list)) add_unless_there(precisions, parse_precision(text));
-         },
-         "Precisions of the activations, out of f32, a16, a8")
-      ->type_name("LIST")
+  add_parsed(*app_, "--precision", "Precisions of the activations, out of f32, a16, a8", "LIST",
+             [&precisions](const std::string& list) {
+               precisions.clear();
+               for (const std::string& text : split_list(list)) add_unless_there(precisions, parse_precision(text));
+             })
       ->default_str(fmt::format("{}", fmt::join(names, ",")));
 }
 
-CLI::Option* add_types_option(CLI::App& app, std::vector<GgufQuantType>& types) {
-  return app
-      .add_option_function<std::string>(
-          "--type",
-          [&types](const std::string& list) {
-            types.clear();
-            for (const std::string& text : split_list(list)) {
-              if (text == "all") {
-                for (const auto& info : quantlinear::quant_types()) add_unless_there(types, info.type);
-                continue;
-              }
-              const auto type = quantlinear::quant_type_from_name(text);
-              if (!type) refuse("--type", fmt::format("{} is no weight type of GGUF (try all)", quoted(text, 40)));
-              add_unless_there(types, *type);
-            }
-          },
-          "Weight types of random layers, or all")
-      ->type_name("LIST");
+void Options::types(std::vector<GgufQuantType>& types) {
+  std::vector<std::string_view> names;
+  for (const GgufQuantType type : types) names.push_back(to_string(type));
+  add_parsed(*app_, "--type", "Weight types of random layers, or all", "LIST", [&types](const std::string& list) {
+    types.clear();
+    for (const std::string& text : split_list(list)) {
+      if (text == "all") {
+        for (const auto& info : quantlinear::quant_types()) add_unless_there(types, info.type);
+        continue;
+      }
+      const auto type = quantlinear::quant_type_from_name(text);
+      if (!type) refuse("--type", fmt::format("{} is no weight type of GGUF, nor all", quoted(text, 40)));
+      add_unless_there(types, *type);
+    }
+  })->default_str(fmt::format("{}", fmt::join(names, ",")));
 }
 
-void add_json_option(CLI::App& app, bool& json) { app.add_flag("--json", json, "Print JSON instead of tables"); }
+bool Options::given(const std::string& name) const { return app_->count(name) > 0; }
 
 }  // namespace qlinear

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "options.hpp"
+#include "model.hpp"
 #include "quantlinear/gguf.hpp"
 
 namespace qlinear {

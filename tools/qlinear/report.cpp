@@ -205,14 +205,14 @@ Result<Exit> run(const ReportOptions& options) {
 
 }  // namespace
 
-Command add_report(CLI::App& program) {
-  CLI::App* app = program.add_subcommand("report", "Check and time every projection of a model (what ./demo shows)");
-  const auto options = std::make_shared<ReportOptions>();
-  app->add_option("FILE", options->file, "GGUF file, or any part of a split set")->required()->type_name("");
-  add_precisions_option(*app, options->precisions);
-  add_device_options(*app, options->device, false);
-  add_json_option(*app, options->json);
-  return {app, [options] { return run(*options); }};
-}
+const Command report_command{"report", "Check and time every projection of a model (what ./demo shows)",
+                             [](Options& options) -> Action {
+                               const auto values = std::make_shared<ReportOptions>();
+                               options.model(values->file);
+                               options.precisions(values->precisions);
+                               options.device(values->device, false);
+                               options.json(values->json);
+                               return [values] { return run(*values); };
+                             }};
 
 }  // namespace qlinear

@@ -231,18 +231,17 @@ Result<Exit> run(const VerifyCommandOptions& options) {
 
 }  // namespace
 
-Command add_verify(CLI::App& program) {
-  CLI::App* app =
-      program.add_subcommand("verify", "Check the weights, and the kernels of this machine against exact sums");
-  const auto options = std::make_shared<VerifyCommandOptions>();
-  app->add_option("FILE", options->file, "GGUF file, or any part of a split set")->required()->type_name("");
-  app->add_option("TENSOR", options->tensors, "Tensors to check; default: all")->type_name("");
-  add_m_option(*app, options->m);
-  add_precisions_option(*app, options->precisions);
-  add_device_options(*app, options->device, true);
-  app->add_flag("--outliers", options->outliers, "Put one value of 30 standard deviations into every activation row");
-  add_json_option(*app, options->json);
-  return {app, [options] { return run(*options); }};
-}
+const Command verify_command{
+    "verify", "Check the weights, and the kernels of this machine against exact sums", [](Options& options) -> Action {
+      const auto values = std::make_shared<VerifyCommandOptions>();
+      options.model(values->file);
+      options.any_number("TENSOR", "Tensors to check; default: all", values->tensors);
+      options.batch_sizes(values->m);
+      options.precisions(values->precisions);
+      options.device(values->device, true);
+      options.flag("--outliers", "Put one value of 30 standard deviations into every activation row", values->outliers);
+      options.json(values->json);
+      return [values] { return run(*values); };
+    }};
 
 }  // namespace qlinear
