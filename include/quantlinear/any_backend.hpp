@@ -27,7 +27,7 @@ class AnyBackend {
 
   template <class B>
     requires(!std::same_as<B, AnyBackend> && Backend<B>)
-  explicit AnyBackend(B backend) : impl_(std::make_shared<const Model<B>>(std::move(backend))) {}
+  explicit AnyBackend(const B& backend) : impl_(std::make_shared<const Model<B>>(backend)) {}
   // Copies only: a moved-from backend would be a handle to nothing.
   AnyBackend(const AnyBackend&) = default;
   AnyBackend& operator=(const AnyBackend&) = default;
@@ -119,7 +119,7 @@ class AnyBackend {
 
   template <class B>
   struct Model final : Interface {
-    explicit Model(B b) : backend(std::move(b)) {}
+    explicit Model(const B& b) : backend(b) {}
 
     // AnyBackend has checked who made an object, so that its type is known here.
     static auto& context(Erased& e) { return static_cast<ContextHolder<typename B::Context>&>(e).value; }

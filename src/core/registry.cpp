@@ -10,7 +10,7 @@ namespace {
 Result<AnyBackend> make_cpu(const CpuOptions& options) {
   CpuBackend cpu(options);
   if (Status s = cpu.status(); !s) return std::unexpected(std::move(s.error()));
-  return AnyBackend(std::move(cpu));
+  return AnyBackend(cpu);
 }
 
 Result<AnyBackend> make_reference(const CpuOptions&) { return AnyBackend(ReferenceBackend()); }

@@ -33,7 +33,7 @@ struct Q6_K {
       const int byte = block[64 * half + 32 * (quarter % 2) + i % 32];
       const int four = quarter < 2 ? byte & 15 : byte >> 4;
       const int two = (block[128 + 32 * half + i % 32] >> (2 * quarter)) & 3;
-      const int scale = static_cast<std::int8_t>(block[192 + i / 16]);
+      const auto scale = static_cast<std::int8_t>(block[192 + i / 16]);
       out[i] = d * static_cast<float>(scale) * static_cast<float>((four | (two << 4)) - 32);
     }
   }
