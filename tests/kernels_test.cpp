@@ -107,7 +107,7 @@ TEST_P(EveryFormat, GivesTheBitsOfScalarOnAwkwardShapes) {
   if (block == 1) shapes.insert(shapes.end(), {{3, 31}, {20, 259}});
   for (const Shape& shape : shapes) {
     const auto weights = test::random_weights(GetParam().type, shape.n, shape.k, 3);
-    for (const std::size_t m : {1, 2, 3, 4, 5, 8, 9, 12, 15, 29}) {
+    for (const std::size_t m : {1U, 2U, 3U, 4U, 5U, 8U, 9U, 12U, 15U, 29U}) {
       const auto x = test::random_activations(m * shape.k, 11 + static_cast<std::uint32_t>(m));
       for_each_kernel(
           [&](const InstructionSet& isa, const FormatKernels&, const ProductKernel& kernel, Precision precision) {
