@@ -51,7 +51,7 @@ class Pages {
 };
 
 double best_rate(std::size_t threads, const Options& options, bool huge) {
-  constexpr int rounds = 3;
+  constexpr int rounds = 2;
   const std::size_t part = options.read_bytes / threads / 4096 * 4096;
   const Pages pages(part * threads, huge);
   const ReadTable table = reads();

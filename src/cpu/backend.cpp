@@ -290,7 +290,7 @@ Explanation CpuBackend::explain(const QuantStore& store, std::uint64_t m) const 
   e.m = m;
   e.threads = plan.lanes;
   e.memory = s.use;
-  e.memory.transient_bytes = m == 0 ? 0 : plan.bytes;
+  e.memory.transient_bytes = m == 0 || s.kernels.out_features == 0 ? 0 : plan.bytes;
   for (std::size_t i = 0; i < s.parts.size(); ++i) {
     const cpu::KernelDescription d = s.kernels.parts[i].product->describe(std::max<std::size_t>(plan.columns, 1));
     PartExplanation part;
