@@ -60,7 +60,9 @@ struct VerifyResult {
   /// few sums may happen to cancel.
   double nmse = 0;
   double max_abs_error = 0;
-  double nmse_limit = 0;  ///< what the precision promises
+  /// The bound of docs/numerics.md for the precision, times 1 + 5 sqrt(2 / n): the mean of few squared errors
+  /// scatters. n is the number of output features, fewer where some rows are much larger than others.
+  double nmse_limit = 0;
   /// nmse is within the limit, values are finite where and only where the exact ones are, and rows do
   /// not depend on m.
   bool passed = false;

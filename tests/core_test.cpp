@@ -1,0 +1,202 @@
+// The small parts that all backends share: host memory, names, argument checks, biases from files, and what
+// is left of an object that was moved from.
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/checks.hpp"
+#include "quantlinear/any_backend.hpp"
+#include "quantlinear/gguf_parts.hpp"
+#include "quantlinear/gguf_writer.hpp"
+#include "quantlinear/linear.hpp"
+#include "quantlinear/reference_backend.hpp"
+#include "support/random_weights.hpp"
+
+namespace quantlinear {
+namespace {
+
+using Kind = GgufQuantType;
+
+QuantPart part(Kind kind, std::uint64_t rows, std::uint64_t columns) {
+  return {kind, QuantBytes::own(test::random_weights(kind, rows, columns, 3)), rows, {}};
+}
+
+TEST(HostBuffer, IsAlignedAndZero) {
+  for (const std::uint64_t count : {1u, 15u, 16u, 17u, 1000u}) {
+    auto buffer = HostBuffer::allocate(count).value();
+    ASSERT_EQ(buffer.size(), count);
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(buffer.span().data()) % 64, 0u);
+    for (const float v : buffer.span()) EXPECT_EQ(v, 0.0f);
+  }
+  EXPECT_TRUE(HostBuffer::allocate(0).value().span().empty());
+}
+
+TEST(HostBuffer, HoldsNothingOnceMovedFrom) {
+  const ReferenceBackend backend;
+  auto first = HostBuffer::allocate(8).value();
+  auto second = std::move(first);
+  EXPECT_EQ(first.size(), 0u);  // NOLINT: the state after the move is what is tested
+  EXPECT_TRUE(first.span().empty());
+  EXPECT_FALSE(backend.upload(std::vector<float>(1), first));
+  first = std::move(second);
+  EXPECT_EQ(first.size(), 8u);
+  EXPECT_EQ(second.size(), 0u);
+}
+
+TEST(HostBuffer, ImpossibleSizesAreErrors) {
+  for (const int power : {61, 62, 63}) {
+    const std::uint64_t count = std::uint64_t{1} << power;
+    const auto buffer = HostBuffer::allocate(count);
+    ASSERT_FALSE(buffer) << "2^" << power;
+    EXPECT_EQ(buffer.error().code, ErrorCode::out_of_memory);
+    EXPECT_NE(buffer.error().message.find(std::to_string(count)), std::string::npos);
+  }
+}
+
+TEST(Precision, NamesGoBothWays) {
+  for (const Precision precision : {Precision::f32, Precision::a16, Precision::a8}) {
+    EXPECT_EQ(precision_from_name(to_string(precision)), precision);
+  }
+  EXPECT_EQ(to_string(Precision::a16), "a16");
+  for (const char* name : {"", "F32", "a4", "a8 "}) EXPECT_FALSE(precision_from_name(name)) << name;
+  EXPECT_EQ(to_string(static_cast<Precision>(77)), "unknown");
+}
+
+TEST(Checks, FillInDenseStrides) {
+  const std::vector<float> x(3 * 5);
+  std::vector<float> y(3 * 7);
+  const auto views = detail::check_views(x, y, 3, 5, 7).value();
+  EXPECT_EQ(views.input.row_stride, 5u);
+  EXPECT_EQ(views.out.row_stride, 7u);
+  const auto kept = detail::check_views({x, 6}, {y, 9}, 2, 5, 7).value();
+  EXPECT_EQ(kept.input.row_stride, 6u);
+  EXPECT_EQ(kept.out.row_stride, 9u);
+}
+
+TEST(Checks, SizesNeverWrapAround) {
+  // Every product or sum of these passes some power of two on its way.
+  const std::uint64_t sizes[] = {1,
+                                 3,
+                                 std::uint64_t{1} << 31,
+                                 (std::uint64_t{1} << 32) + 1,
+                                 std::uint64_t{1} << 61,
+                                 std::uint64_t{1} << 63,
+                                 std::numeric_limits<std::uint64_t>::max()};
+  const std::vector<float> x(16);
+  std::vector<float> y(16);
+  for (const std::uint64_t m : sizes) {
+    for (const std::uint64_t columns : sizes) {
+      for (const std::uint64_t stride : sizes) {
+        const bool fits = columns <= stride && columns <= 3 && (m == 1 || (m == 3 && stride <= 3));
+        EXPECT_EQ(detail::check_views({x, stride}, y, m, columns, 1).has_value(), fits)
+            << m << " rows of " << columns << ", stride " << stride;
+        EXPECT_EQ(detail::check_views(x, {y, stride}, m, 1, columns).has_value(), fits)
+            << m << " rows of " << columns << ", stride " << stride;
+      }
+    }
+  }
+}
+
+/// A file of a stacked expert weight [256, 4, 3] and a bias of these dimensions.
+Result<GgufParts> stacked_with_bias(Kind kind, std::vector<std::uint64_t> dims) {
+  std::uint64_t values = 1;
+  for (const std::uint64_t dim : dims) values *= dim;
+  const std::uint64_t shape[] = {256, 4, 3};
+  GgufWriter writer;
+  EXPECT_TRUE(writer.add_tensor("up.weight", Kind::Q8_0, shape, part(Kind::Q8_0, 12, 256).bytes));
+  const std::vector<std::byte> zeros(matrix_bytes(kind, 1, values).value());
+  EXPECT_TRUE(writer.add_tensor("up.bias", kind, dims, zeros));
+  const GgufFile file = GgufFile::parse(writer.serialize().value(), "stacked").value();
+  const std::string_view name = "up.weight";
+  return gguf_parts(file, {&name, 1});
+}
+
+TEST(GgufParts, StackedExpertsBringTheirBias) {
+  for (const Kind kind : {Kind::F32, Kind::F16, Kind::BF16}) {
+    for (const std::vector<std::uint64_t>& dims : {std::vector<std::uint64_t>{12}, {4, 3}, {12, 1, 1}}) {
+      const auto parts = stacked_with_bias(kind, dims);
+      ASSERT_TRUE(parts) << parts.error().message;
+      EXPECT_EQ(parts->in_features, 256u);
+      EXPECT_EQ(parts->parts.at(0).rows, 12u);
+      EXPECT_EQ(parts->parts.at(0).bias, std::vector<float>(12));
+    }
+  }
+  for (const std::vector<std::uint64_t>& dims : {std::vector<std::uint64_t>{11}, {3, 4}, {1, 12}, {4, 3, 2}}) {
+    const auto parts = stacked_with_bias(Kind::F32, dims);
+    ASSERT_FALSE(parts);
+    EXPECT_EQ(parts.error().code, ErrorCode::invalid_argument);
+    for (const char* word : {"up.bias", "up.weight", "F32 [", "12"}) {
+      EXPECT_NE(parts.error().message.find(word), std::string::npos) << parts.error().message << " lacks " << word;
+    }
+  }
+  EXPECT_FALSE(stacked_with_bias(Kind::Q8_0, {32}));
+}
+
+TEST(ReferenceBackend, AMovedFromStoreIsEmptyAndRefused) {
+  const ReferenceBackend backend;
+  auto store = backend.load_quant(part(Kind::Q8_0, 4, 64), 64).value();
+  const auto taken = std::move(store);
+  EXPECT_EQ(store.in_features(), 0u);  // NOLINT: the state after the move is what is tested
+  EXPECT_EQ(store.out_features(), 0u);
+  EXPECT_TRUE(store.parts().empty());
+  EXPECT_TRUE(backend.explain(store, 1).parts.empty());
+  auto ctx = backend.new_context().value();
+  const std::vector<float> x(64);
+  std::vector<float> y(4, 7.0f);
+  const Status forward = backend.gemm_quant(ctx, x, store, y, 1);
+  ASSERT_FALSE(forward);
+  EXPECT_EQ(forward.error().code, ErrorCode::invalid_argument);
+  EXPECT_FALSE(backend.get_rows(ctx, store, {}, y));
+  EXPECT_EQ(y, std::vector<float>(4, 7.0f));
+  EXPECT_EQ(taken.out_features(), 4u);
+}
+
+TEST(Backends, AreWholeAfterAMove) {
+  ReferenceBackend reference;
+  const ReferenceBackend reference_taken = std::move(reference);
+  EXPECT_TRUE(reference.load_quant(part(Kind::Q8_0, 4, 64), 64));  // NOLINT: a handle stays one
+  AnyBackend any(reference_taken);
+  const AnyBackend any_taken = std::move(any);
+  EXPECT_EQ(any.name(), "reference");  // NOLINT
+  EXPECT_TRUE(any_taken.allocate(1));
+}
+
+TEST(AnyBackend, KnowsItsObjectsWhateverBecameOfTheirMaker) {
+  // Another backend may get the memory of one that is gone, but never pass for it.
+  for (int round = 0; round < 20; ++round) {
+    auto first = std::make_unique<AnyBackend>(ReferenceBackend());
+    auto ctx = first->new_context().value();
+    auto buffer = first->allocate(64).value();
+    const auto store = first->load_quant(part(Kind::Q8_0, 4, 64), 64).value();
+    first.reset();
+    const AnyBackend second{CpuBackend(CpuOptions{.threads = {.threads = 1}})};
+    EXPECT_FALSE(second.upload(std::vector<float>(1), buffer));
+    auto own = second.new_context().value();
+    EXPECT_FALSE(second.download(own, buffer, {}));
+    EXPECT_FALSE(second.gemm_quant(ctx, buffer, store, buffer, 1));
+    EXPECT_TRUE(ctx.flush());
+    EXPECT_EQ(store.out_features(), 4u);
+  }
+}
+
+TEST(AnyBackend, AMovedFromStoreAndContextAreEmpty) {
+  const AnyBackend any{ReferenceBackend()};
+  auto store = any.load_quant(part(Kind::Q8_0, 4, 64), 64).value();
+  auto ctx = any.new_context().value();
+  const auto store_taken = std::move(store);
+  auto ctx_taken = std::move(ctx);
+  EXPECT_EQ(store.in_features(), 0u);  // NOLINT: the state after the move is what is tested
+  EXPECT_EQ(store.out_features(), 0u);
+  EXPECT_TRUE(store.parts().empty());
+  EXPECT_FALSE(ctx.flush());
+  EXPECT_TRUE(ctx_taken.flush());
+  EXPECT_EQ(store_taken.out_features(), 4u);
+}
+
+}  // namespace
+}  // namespace quantlinear
