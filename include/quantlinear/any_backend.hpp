@@ -119,7 +119,7 @@ class AnyBackend {
 
   template <class B>
   struct Model final : Interface {
-    explicit Model(const B& b) : backend(b) {}
+    explicit Model(B b) : backend(std::move(b)) {}
 
     // AnyBackend has checked who made an object, so that its type is known here.
     static auto& context(Erased& e) { return static_cast<ContextHolder<typename B::Context>&>(e).value; }

@@ -27,7 +27,7 @@ Result<Part> open_part(const std::filesystem::path& path, GgufAccess access) {
   return part;
 }
 
-Result<Part> parse_part(std::vector<std::byte> bytes, std::string label) {
+Result<Part> parse_part(std::vector<std::byte> bytes, const std::string& label) {
   auto keeper = std::make_shared<const std::vector<std::byte>>(std::move(bytes));
   Part part{label, printable(label, label.size()), keeper->size(), {}, {}, {}};
   part.data = {*keeper, 0, false, keeper};

@@ -25,7 +25,7 @@ struct Part {
 };
 
 [[nodiscard]] Result<Part> open_part(const std::filesystem::path& path, GgufAccess access);
-[[nodiscard]] Result<Part> parse_part(std::vector<std::byte> bytes, std::string label);
+[[nodiscard]] Result<Part> parse_part(std::vector<std::byte> bytes, const std::string& label);
 
 /// The whole model that `opened` belongs to: itself, or the split set, in order. Refuses sets that
 /// are incomplete or contradict themselves. `reachable` is false for parts that are no files.

@@ -152,7 +152,7 @@ Result<std::vector<Part>> open_set(Part opened, const SplitName& name, const Spl
   std::uint64_t tensors = 0;
   for (std::uint32_t i = 0; i < name.count; ++i) {
     if (i == keys.no) {
-      parts.push_back(std::move(opened));
+      parts.push_back(std::move(opened));  // NOLINT(bugprone-use-after-move): for one i only
     } else {
       auto part = open_part(part_path(path, name, i + 1), access);
       if (!part) return std::unexpected(std::move(part).error());

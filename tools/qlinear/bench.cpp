@@ -131,8 +131,8 @@ Result<std::vector<double>> repeat(ForwardClock& clock, std::span<const Layer> c
 
 /// All m and precisions of one layer. The streamed read is measured before and after: on a shared
 /// machine the memory's share that this program gets changes over time.
-Result<std::vector<BenchResult>> bench_layer(const AnyBackend& backend, LayerSource source, const BenchOptions& options,
-                                             StreamReader& stream) {
+Result<std::vector<BenchResult>> bench_layer(const AnyBackend& backend, const LayerSource& source,
+                                             const BenchOptions& options, StreamReader& stream) {
   std::vector<BenchResult> results;
   double stream_bytes_per_second = stream.bytes_per_second();
   auto copies = with_copies({source});
@@ -261,7 +261,7 @@ Result<Exit> run(const BenchOptions& options) {
         if (!reader) return std::unexpected(reader.error());
         stream.emplace(std::move(*reader));
       }
-      auto timed = bench_layer(*backend, std::move(source), options, *stream);
+      auto timed = bench_layer(*backend, source, options, *stream);
       if (!timed) return std::unexpected(timed.error());
       std::ranges::move(*timed, std::back_inserter(results));
     }

@@ -195,9 +195,7 @@ Result<Exit> print_as_json(const GgufFile& file, const InfoOptions& options) {
 
 void print_header(const GgufFile& file) {
   const auto parts = file.parts();
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    fmt::print("{}\n", styled(printable(parts[i].string()), Style::strong));
-  }
+  for (const auto& part : parts) fmt::print("{}\n", styled(printable(part.string()), Style::strong));
   fmt::print("  format    GGUF version {}, little-endian, alignment {}\n", file.version(), file.alignment());
   fmt::print("  size      {} ({} bytes) in {}, mapped\n", human_bytes(file.total_bytes()), grouped(file.total_bytes()),
              counted(parts.size(), "file", "files"));

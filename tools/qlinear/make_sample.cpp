@@ -105,24 +105,24 @@ class Sample {
     return {};
   }
 
-  Status add_matrix(std::string name, GgufQuantType type, std::uint64_t rows, std::uint64_t columns) {
+  Status add_matrix(std::string_view name, GgufQuantType type, std::uint64_t rows, std::uint64_t columns) {
     auto weights = RandomWeights::create(type, random_());
     if (!weights) return std::unexpected(weights.error());
     auto bytes = weights->matrix(rows, columns);
     if (!bytes) return std::unexpected(bytes.error());
     const std::array<std::uint64_t, 2> dims{columns, rows};
-    return writer_.add_tensor(std::move(name), type, dims, std::move(*bytes));
+    return writer_.add_tensor(name, type, dims, std::move(*bytes));
   }
 
   /// Values around `centre`, as norms and biases have them.
-  Status add_vector(std::string name, std::uint64_t size, float centre) {
+  Status add_vector(std::string_view name, std::uint64_t size, float centre) {
     std::normal_distribution<float> around(centre, 0.1F);
     std::vector<float> values(size);
     for (float& value : values) value = around(random_);
     auto bytes = QuantBytes::copy(std::as_bytes(std::span(values)));
     if (!bytes) return std::unexpected(bytes.error());
     const std::array<std::uint64_t, 1> dims{size};
-    return writer_.add_tensor(std::move(name), GgufQuantType::F32, dims, std::move(*bytes));
+    return writer_.add_tensor(name, GgufQuantType::F32, dims, std::move(*bytes));
   }
 
   const SampleOptions& options_;

@@ -89,7 +89,7 @@ void Options::flag(std::string name, std::string help, bool& value) {
   app_->add_flag(std::move(name), value, std::move(help));
 }
 
-void Options::number(std::string name, std::string help, std::uint64_t& value, std::uint64_t least,
+void Options::number(const std::string& name, const std::string& help, std::uint64_t& value, std::uint64_t least,
                      std::uint64_t most) {
   CLI::Option* option = add_parsed(*app_, name, help, "N", [name, least, most, &value](const std::string& text) {
     value = parse_number(name, text, least, most);

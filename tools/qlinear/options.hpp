@@ -37,7 +37,8 @@ class Options {
   void required_option(std::string names, std::string placeholder, std::string help, std::string& value);
   void flag(std::string name, std::string help, bool& value);
   /// A whole number within least .. most. `default_text` says what happens without it.
-  void number(std::string name, std::string help, std::uint64_t& value, std::uint64_t least, std::uint64_t most);
+  void number(const std::string& name, const std::string& help, std::uint64_t& value, std::uint64_t least,
+              std::uint64_t most);
   void seconds(std::string name, std::string help, double& value, double most);
 
   /// FILE, the model, and --json: nearly every command has them.

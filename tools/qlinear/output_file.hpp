@@ -25,7 +25,7 @@ class OutputFile {
   [[nodiscard]] quantlinear::Status finish();
 
   /// Whether the target is a regular file, not a device or pipe that the bytes go straight into.
-  [[nodiscard]] bool is_regular() const noexcept { return direct_ == false; }
+  [[nodiscard]] bool is_regular() const noexcept { return !direct_; }
 
  private:
   OutputFile(std::filesystem::path target, std::string temporary, int descriptor, bool direct) noexcept;
