@@ -159,7 +159,7 @@ stage_tsan() {
   local tests
   mapfile -t tests < <(basename -s .cpp tests/*_test.cpp | grep -E "$threaded_tests")
   build tsan "${tests[@]}"
-  ctest --preset tsan -j 1 --timeout 1200 -LE python -R "$threaded_tests"
+  ctest --preset tsan -j 1 --timeout 1200 -LE python -R "($threaded_tests).*_test$"
 }
 threaded_tests='thread|concurren|executor|pool|fused|context'
 

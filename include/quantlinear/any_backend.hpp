@@ -119,7 +119,7 @@ class AnyBackend {
 
   template <class B>
   struct Model final : Interface {
-    explicit Model(B b) : backend(std::move(b)) {}
+    explicit Model(const B& b) : backend(b) {}  // NOLINT(modernize-pass-by-value): not every B moves
 
     // AnyBackend has checked who made an object, so that its type is known here.
     static auto& context(Erased& e) { return static_cast<ContextHolder<typename B::Context>&>(e).value; }

@@ -238,7 +238,7 @@ class GgufFile {
 
   /// The same for a whole file in memory, which the GgufFile takes over. `label` stands for the file
   /// name in messages. A part of a split set is refused (unsupported): its siblings are out of reach.
-  [[nodiscard]] static Result<GgufFile> parse(std::vector<std::byte> bytes, std::string label);
+  [[nodiscard]] static Result<GgufFile> parse(std::vector<std::byte> bytes, const std::string& label);
 
   /// Format version, 2 or 3, and alignment of the data in bytes; of a split set, those of part 1.
   [[nodiscard]] std::uint32_t version() const noexcept;

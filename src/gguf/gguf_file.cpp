@@ -89,10 +89,9 @@ Result<GgufFile> GgufFile::open(const std::filesystem::path& path, GgufOpenOptio
                        [&] { return gguf::finish(gguf::open_part(path, options.access), options.access, true); });
 }
 
-Result<GgufFile> GgufFile::parse(std::vector<std::byte> bytes, std::string label) {
-  return gguf::guarded("GGUF bytes", [&] {
-    return gguf::finish(gguf::parse_part(std::move(bytes), std::move(label)), GgufAccess::read, false);
-  });
+Result<GgufFile> GgufFile::parse(std::vector<std::byte> bytes, const std::string& label) {
+  return gguf::guarded(
+      "GGUF bytes", [&] { return gguf::finish(gguf::parse_part(std::move(bytes), label), GgufAccess::read, false); });
 }
 
 std::uint32_t GgufFile::version() const noexcept { return state_->parts.front().layout.version; }
