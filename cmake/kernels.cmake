@@ -66,7 +66,7 @@ function(quantlinear_add_kernels target)
     endif()
     if(QUANTLINEAR_HAS_NO_TREE_REASSOC)
       # GCC turns chains of vector additions into trees and spills the accumulators of GEMM tiles.
-      list(APPEND flags -fno-tree-reassoc)
+      list(APPEND flags -fno-tree-reassoc -fno-tree-slp-vectorize)
     endif()
     string(APPEND externs "extern const PrepareRow prepare_row_${isa};\n")
     string(APPEND tables "const FormatKernels* const formats_${isa}[] = {\n")

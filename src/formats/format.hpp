@@ -30,6 +30,10 @@
 //   static uint16_t d_bits(const uint8_t* block)                  IEEE half, one scale for the whole block, or
 //   static float scale(const uint8_t* block, int j)               any other coding, of weights j*kScaleStep ...
 //   static uint16_t m_bits(const uint8_t* block)                  IEEE half; only if kHasMin
+// small_block of 32 only, optional:
+//   template <class V> static Halves<V> halves(const uint8_t* a, const uint8_t* b)
+//                    the u of two blocks: weights 0..15 of a beside those of b, and 16..31 of both, where that is
+//                    cheaper than two groups
 //
 // In every format d has at most 11 significant bits, s_j at most 7 and q at most 7, so d * s_j is
 // exact in f32, and so is (d * s_j) * q but for one rounding at the very end: the integer form and
@@ -50,6 +54,18 @@ namespace quantlinear::formats {
 enum class Family : std::uint8_t { float_weight, small_block, super_block };
 
 namespace {
+
+/// Weights of two blocks of 32: first = 0..15 of a | 0..15 of b, second = 16..31 of a | 16..31 of b.
+template <class V>
+struct Halves {
+  typename V::U8x32 first, second;
+};
+/// Of blocks whose low nibbles are weights 0..15 and whose high nibbles are 16..31.
+template <class V>
+inline Halves<V> nibble_halves(const std::uint8_t* a, const std::uint8_t* b) {
+  const auto bytes = V::join(V::load16(a), V::load16(b));
+  return {V::bit_and(bytes, V::fill(15)), V::bit_and(V::template shr<4>(bytes), V::fill(15))};
+}
 
 // File bytes are little-endian and unaligned: never cast, always assemble or memcpy.
 inline std::uint16_t le16(const std::uint8_t* p) noexcept { return static_cast<std::uint16_t>(p[0] | (p[1] << 8)); }

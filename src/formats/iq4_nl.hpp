@@ -37,6 +37,11 @@ struct IQ4_NL {
     static_assert(J == 0);
     return V::lookup(iq4_table<V>(), V::nibbles(block + 2));
   }
+  template <class V>
+  static Halves<V> halves(const std::uint8_t* a, const std::uint8_t* b) {
+    const Halves<V> index = nibble_halves<V>(a + 2, b + 2);
+    return {V::lookup(iq4_table<V>(), index.first), V::lookup(iq4_table<V>(), index.second)};
+  }
 };
 
 }  // namespace

@@ -41,6 +41,11 @@ struct MXFP4 {
     static_assert(J == 0);
     return V::lookup(fp4_table<V>(), V::nibbles(block + 1));
   }
+  template <class V>
+  static Halves<V> halves(const std::uint8_t* a, const std::uint8_t* b) {
+    const Halves<V> index = nibble_halves<V>(a + 1, b + 1);
+    return {V::lookup(fp4_table<V>(), index.first), V::lookup(fp4_table<V>(), index.second)};
+  }
 };
 
 }  // namespace

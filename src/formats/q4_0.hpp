@@ -36,6 +36,10 @@ struct Q4_0 {
     static_assert(J == 0);
     return V::nibbles(block + 2);
   }
+  template <class V>
+  static Halves<V> halves(const std::uint8_t* a, const std::uint8_t* b) {
+    return nibble_halves<V>(a + 2, b + 2);
+  }
 };
 
 }  // namespace

@@ -38,6 +38,10 @@ struct Q4_1 {
     static_assert(J == 0);
     return V::nibbles(block + 4);
   }
+  template <class V>
+  static Halves<V> halves(const std::uint8_t* a, const std::uint8_t* b) {
+    return nibble_halves<V>(a + 4, b + 4);
+  }
 };
 
 }  // namespace

@@ -41,7 +41,7 @@ struct Avx2Dot {
                                                       LaneSums<F, C>& r) {
     static_assert(F::kMaxU <= 128, "two products of vpmaddubsw must fit int16");
     const __m128i scale_bytes = F::template scales<V>(block);
-    const ScaleLanes<F> scales(scale_bytes);
+    const ScaleLanesFor<F, C> scales(scale_bytes);
     for (int c = 0; c < C; ++c) r.s[c] = _mm256_setzero_si256();
     unroll<8>([&]<int J>() {
       const __m256i u = F::template group<V, J>(block);
@@ -54,7 +54,8 @@ struct Avx2Dot {
     for (int c = 0; c < C; ++c) {
       if constexpr (F::kOffset != 0)
         r.s[c] = _mm256_sub_epi32(r.s[c], with_sums<F>(scale_bytes, F::kOffset, x.meta[c]));
-      if constexpr (F::kHasMin) r.m[c] = with_sums<F>(F::template mins<V>(block), 1, x.meta[c]);
+      if constexpr (F::kHasMin && !MinsOf8::kUsed<F, A8Meta>)
+        r.m[c] = with_sums<F>(F::template mins<V>(block), 1, x.meta[c]);
     }
   }
 
@@ -62,7 +63,7 @@ struct Avx2Dot {
   [[gnu::always_inline]] static void super_block_sums(const std::uint8_t* block, const ChunkX<A16Meta>& x,
                                                       LaneSums<F, C>& r) {
     const __m128i scale_bytes = F::template scales<V>(block);
-    const ScaleLanes<F> scales(scale_bytes);
+    const ScaleLanesFor<F, C> scales(scale_bytes);
     for (int c = 0; c < C; ++c) r.s[c] = _mm256_setzero_si256();
     unroll<8>([&]<int J>() {
       const Words32 u = widen(F::template group<V, J>(block));
@@ -77,27 +78,52 @@ struct Avx2Dot {
     for (int c = 0; c < C; ++c) {
       if constexpr (F::kOffset != 0)
         r.s[c] = _mm256_sub_epi32(r.s[c], with_sums<F>(scale_bytes, F::kOffset, x.meta[c]));
-      if constexpr (F::kHasMin) r.m[c] = with_sums<F>(F::template mins<V>(block), 1, x.meta[c]);
+      if constexpr (F::kHasMin && !MinsOf8::kUsed<F, A16Meta>)
+        r.m[c] = with_sums<F>(F::template mins<V>(block), 1, x.meta[c]);
     }
   }
 
-  /// Integer products of 32 weights with 32 activations, spread over eight lanes: the low four lanes
-  /// hold weights 0..15, the high four 16..31.
-  [[gnu::always_inline]] static __m256i group_products(__m256i u, const ChunkX<A8Meta>& x, int c, int group) {
-    const __m256i products = _mm256_maddubs_epi16(u, load256(x.column(c) + 32 * group));
-    return _mm256_madd_epi16(products, _mm256_set1_epi16(1));
+  /// Whether unit_sums are sums of q * a rather than of u * a: bytes beyond 128 go through vpsignb.
+  template <class F, class Meta>
+  static constexpr bool kSigned = F::kMaxU > 128 && sizeof(Meta) == sizeof(A8Meta);
+
+  /// Integer products of a unit of one row (gemv_small.hpp): each 128-bit half holds those of one step.
+  template <class F, int N>
+  [[gnu::always_inline]] static __m256i unit_products(const __m256i (&u)[N], const UnitX<A8Meta, N>& x) {
+    const __m256i ones = _mm256_set1_epi16(1);
+    __m256i p[N];
+    for (int i = 0; i < N; ++i) {
+      if constexpr (F::kMaxU > 128) {
+        const __m256i w = _mm256_sub_epi8(u[i], _mm256_set1_epi8(static_cast<char>(F::kOffset)));
+        p[i] = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x.a[i], w));
+      } else {
+        p[i] = _mm256_maddubs_epi16(u[i], x.a[i]);
+      }
+    }
+    if constexpr (N == 1) {
+      return _mm256_madd_epi16(p[0], ones);
+    } else if constexpr (4 * 127 * F::kMaxU <= 32767) {
+      return _mm256_madd_epi16(_mm256_add_epi16(p[0], p[1]), ones);
+    } else {
+      return _mm256_add_epi32(_mm256_madd_epi16(p[0], ones), _mm256_madd_epi16(p[1], ones));
+    }
   }
-  [[gnu::always_inline]] static __m256i group_products(__m256i u, const ChunkX<A16Meta>& x, int c, int group) {
-    const Words32 w = widen(u);
-    const std::int8_t* a = x.column(c) + 64 * group;
-    return _mm256_add_epi32(_mm256_madd_epi16(w.low, load256(a)), _mm256_madd_epi16(w.high, load256(a + 32)));
+  template <class F, int N>
+  [[gnu::always_inline]] static __m256i unit_products(const __m256i (&u)[N], const UnitX<A16Meta, N>& x) {
+    __m256i sum{};
+    for (int i = 0; i < N; ++i) {
+      const Words32 w = widen(u[i]);
+      const __m256i p =
+          _mm256_add_epi32(_mm256_madd_epi16(w.low, x.a[2 * i]), _mm256_madd_epi16(w.high, x.a[2 * i + 1]));
+      sum = i == 0 ? p : _mm256_add_epi32(sum, p);
+    }
+    return sum;
   }
 
-  /// Sums of the products of one group of eight rows with C columns, per half of the group.
-  template <class Meta, int C>
-  [[gnu::always_inline]] static void group_sums(const __m256i (&u)[8], const ChunkX<Meta>& x, int group,
-                                                HalfSums (&sums)[C]) {
-    group_sums_by_column<Avx2Dot>(u, x, group, sums);
+  template <class F, class Meta, int C>
+  [[gnu::always_inline]] static void unit_sums(const auto& weights, const ChunkX<Meta>& x, int group,
+                                               HalfSums (&sums)[C]) {
+    unit_sums_by_column<F, Avx2Dot>(weights, x, group, sums);
   }
 };
 

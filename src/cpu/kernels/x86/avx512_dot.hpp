@@ -45,7 +45,8 @@ struct Avx512Dot {
       if constexpr (F::kOffset != 0) {
         r.s[c] = _mm256_sub_epi32(r.s[c], Avx2Dot::with_sums<F>(scale_bytes, F::kOffset, x.meta[c]));
       }
-      if constexpr (F::kHasMin) r.m[c] = Avx2Dot::with_sums<F>(F::template mins<V>(block), 1, x.meta[c]);
+      if constexpr (F::kHasMin && !MinsOf8::kUsed<F, A8Meta>)
+        r.m[c] = Avx2Dot::with_sums<F>(F::template mins<V>(block), 1, x.meta[c]);
     }
   }
 
@@ -53,7 +54,7 @@ struct Avx512Dot {
   [[gnu::always_inline]] static void super_block_sums(const std::uint8_t* block, const ChunkX<A16Meta>& x,
                                                       LaneSums<F, C>& r) {
     const __m128i scale_bytes = F::template scales<V>(block);
-    const ScaleLanes<F> scales(scale_bytes);
+    const ScaleLanesFor<F, C> scales(scale_bytes);
     for (int c = 0; c < C; ++c) r.s[c] = _mm256_setzero_si256();
     unroll<8>([&]<int J>() {
       const Words32 u = widen(F::template group<V, J>(block));
@@ -68,44 +69,59 @@ struct Avx512Dot {
       if constexpr (F::kOffset != 0) {
         r.s[c] = _mm256_sub_epi32(r.s[c], Avx2Dot::with_sums<F>(scale_bytes, F::kOffset, x.meta[c]));
       }
-      if constexpr (F::kHasMin) r.m[c] = Avx2Dot::with_sums<F>(F::template mins<V>(block), 1, x.meta[c]);
+      if constexpr (F::kHasMin && !MinsOf8::kUsed<F, A16Meta>)
+        r.m[c] = Avx2Dot::with_sums<F>(F::template mins<V>(block), 1, x.meta[c]);
     }
   }
 
-  [[gnu::always_inline]] static __m256i group_products(__m256i u, const ChunkX<A8Meta>& x, int c, int group) {
-    return _mm256_dpbusd_epi32(_mm256_setzero_si256(), u, load256(x.column(c) + 32 * group));
+  template <class F, class Meta>
+  static constexpr bool kSigned = false;
+
+  template <class F, int N>
+  [[gnu::always_inline]] static __m256i unit_products(const __m256i (&u)[N], const UnitX<A8Meta, N>& x) {
+    __m256i sum = _mm256_setzero_si256();
+    for (int i = 0; i < N; ++i) sum = _mm256_dpbusd_epi32(sum, u[i], x.a[i]);
+    return sum;
   }
-  [[gnu::always_inline]] static __m256i group_products(__m256i u, const ChunkX<A16Meta>& x, int c, int group) {
-    const Words32 w = widen(u);
-    const std::int8_t* a = x.column(c) + 64 * group;
-    const __m256i first = _mm256_dpwssd_epi32(_mm256_setzero_si256(), w.low, load256(a));
-    return _mm256_dpwssd_epi32(first, w.high, load256(a + 32));
+  template <class F, int N>
+  [[gnu::always_inline]] static __m256i unit_products(const __m256i (&u)[N], const UnitX<A16Meta, N>& x) {
+    __m256i sum = _mm256_setzero_si256();
+    for (int i = 0; i < N; ++i) {
+      const Words32 w = widen(u[i]);
+      sum = _mm256_dpwssd_epi32(sum, w.low, x.a[2 * i]);
+      sum = _mm256_dpwssd_epi32(sum, w.high, x.a[2 * i + 1]);
+    }
+    return sum;
   }
 
-  /// Sums of the products of one group of eight rows with C columns, per half of the group. Two columns
-  /// share a register, so that they share the transposition as well.
-  template <class Meta, int C>
-  [[gnu::always_inline]] static void group_sums(const __m256i (&u)[8], const ChunkX<Meta>& x, int group,
-                                                HalfSums (&sums)[C]) {
+  /// Two columns share a register, so that they share the transposition as well.
+  template <class F, class Meta, int C>
+  [[gnu::always_inline]] static void unit_sums(const auto& weights, const ChunkX<Meta>& x, int group,
+                                               HalfSums (&sums)[C]) {
     if constexpr (C == 1) {
-      group_sums_by_column<Avx512Dot>(u, x, group, sums);
+      unit_sums_by_column<F, Avx512Dot>(weights, x, group, sums);
     } else {
-      constexpr std::size_t kBytes = sizeof(Meta) == sizeof(A8Meta) ? 32 : 64;  // of a group of activations
+      constexpr int N = kUnitRegisters<F>;
+      UnitWeights<F> w[8];
+      unroll<8>([&]<int I>() __attribute__((always_inline)) { w[I] = weights.template operator()<I>(); });
       for (int c = 0; c < C; c += 2) {
-        const std::int8_t* first = x.column(c) + kBytes * static_cast<std::size_t>(group);
-        const std::int8_t* second = c + 1 < C ? first + ChunkX<Meta>::kColumnBytes : first;
+        const UnitX<Meta, N> first(x.column(c), group), second(x.column(c + 1 < C ? c + 1 : c), group);
         __m512i products[8];
-        if constexpr (kBytes == 32) {
-          const __m512i a = two(first, second);
-          for (int i = 0; i < 8; ++i) {
-            products[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_broadcast_i64x4(u[i]), a);
-          }
-        } else {
-          const __m512i low = two(first, second), high = two(first + 32, second + 32);
-          for (int i = 0; i < 8; ++i) {
-            const Words32 w = widen(u[i]);
-            products[i] = _mm512_dpwssd_epi32(_mm512_setzero_si512(), _mm512_broadcast_i64x4(w.low), low);
-            products[i] = _mm512_dpwssd_epi32(products[i], _mm512_broadcast_i64x4(w.high), high);
+        for (int i = 0; i < 8; ++i) products[i] = _mm512_setzero_si512();
+        for (int n = 0; n < N; ++n) {
+          if constexpr (UnitX<Meta, N>::kBytes) {
+            const __m512i a = two(first.a[n], second.a[n]);
+            for (int i = 0; i < 8; ++i) {
+              products[i] = _mm512_dpbusd_epi32(products[i], _mm512_broadcast_i64x4(w[i].u[n]), a);
+            }
+          } else {
+            const __m512i low = two(first.a[2 * n], second.a[2 * n]);
+            const __m512i high = two(first.a[2 * n + 1], second.a[2 * n + 1]);
+            for (int i = 0; i < 8; ++i) {
+              const Words32 words = widen(w[i].u[n]);
+              products[i] = _mm512_dpwssd_epi32(products[i], _mm512_broadcast_i64x4(words.low), low);
+              products[i] = _mm512_dpwssd_epi32(products[i], _mm512_broadcast_i64x4(words.high), high);
+            }
           }
         }
         two_half_sums(products, sums[c], c + 1 < C ? sums[c + 1] : sums[c]);
@@ -114,9 +130,7 @@ struct Avx512Dot {
   }
 
  private:
-  static __m512i two(const void* low, const void* high) {
-    return _mm512_inserti64x4(_mm512_castsi256_si512(load256(low)), load256(high), 1);
-  }
+  static __m512i two(__m256i low, __m256i high) { return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1); }
 
   /// half_sums of the low and of the high halves of eight registers.
   [[gnu::always_inline]] static void two_half_sums(const __m512i (&v)[8], HalfSums& first, HalfSums& second) {

@@ -13,7 +13,7 @@ struct AvxVnniDot {
   [[gnu::always_inline]] static void super_block_sums(const std::uint8_t* block, const ChunkX<A8Meta>& x,
                                                       LaneSums<F, C>& r) {
     const __m128i scale_bytes = F::template scales<V>(block);
-    const ScaleLanes<F> scales(scale_bytes);
+    const ScaleLanesFor<F, C> scales(scale_bytes);
     for (int c = 0; c < C; ++c) r.s[c] = _mm256_setzero_si256();
     unroll<8>([&]<int J>() {
       const __m256i u = F::template group<V, J>(block);
@@ -32,7 +32,8 @@ struct AvxVnniDot {
       if constexpr (F::kOffset != 0) {
         r.s[c] = _mm256_sub_epi32(r.s[c], Avx2Dot::with_sums<F>(scale_bytes, F::kOffset, x.meta[c]));
       }
-      if constexpr (F::kHasMin) r.m[c] = Avx2Dot::with_sums<F>(F::template mins<V>(block), 1, x.meta[c]);
+      if constexpr (F::kHasMin && !MinsOf8::kUsed<F, A8Meta>)
+        r.m[c] = Avx2Dot::with_sums<F>(F::template mins<V>(block), 1, x.meta[c]);
     }
   }
   template <class F, int C>
@@ -41,18 +42,30 @@ struct AvxVnniDot {
     Avx2Dot::super_block_sums<F, C>(block, x, r);
   }
 
-  [[gnu::always_inline]] static __m256i group_products(__m256i u, const ChunkX<A8Meta>& x, int c, int group) {
-    return _mm256_dpbusd_avx_epi32(_mm256_setzero_si256(), u, load256(x.column(c) + 32 * group));
+  template <class F, class Meta>
+  static constexpr bool kSigned = false;
+
+  template <class F, int N>
+  [[gnu::always_inline]] static __m256i unit_products(const __m256i (&u)[N], const UnitX<A8Meta, N>& x) {
+    __m256i sum = _mm256_setzero_si256();
+    for (int i = 0; i < N; ++i) sum = _mm256_dpbusd_avx_epi32(sum, u[i], x.a[i]);
+    return sum;
   }
-  [[gnu::always_inline]] static __m256i group_products(__m256i u, const ChunkX<A16Meta>& x, int c, int group) {
-    return Avx2Dot::group_products(u, x, c, group);
+  template <class F, int N>
+  [[gnu::always_inline]] static __m256i unit_products(const __m256i (&u)[N], const UnitX<A16Meta, N>& x) {
+    __m256i sum = _mm256_setzero_si256();
+    for (int i = 0; i < N; ++i) {
+      const Words32 w = widen(u[i]);
+      sum = _mm256_dpwssd_avx_epi32(sum, w.low, x.a[2 * i]);
+      sum = _mm256_dpwssd_avx_epi32(sum, w.high, x.a[2 * i + 1]);
+    }
+    return sum;
   }
 
-  /// Sums of the products of one group of eight rows with C columns, per half of the group.
-  template <class Meta, int C>
-  [[gnu::always_inline]] static void group_sums(const __m256i (&u)[8], const ChunkX<Meta>& x, int group,
-                                                HalfSums (&sums)[C]) {
-    group_sums_by_column<AvxVnniDot>(u, x, group, sums);
+  template <class F, class Meta, int C>
+  [[gnu::always_inline]] static void unit_sums(const auto& weights, const ChunkX<Meta>& x, int group,
+                                               HalfSums (&sums)[C]) {
+    unit_sums_by_column<F, AvxVnniDot>(weights, x, group, sums);
   }
 };
 

@@ -29,11 +29,11 @@ template <class F, int C>
     const float* x = f32_values(args.x, k / kChunk, c0);
     __m256 sums[C][8];
 #pragma GCC unroll 1
-    for (int i = 0; i < 8; ++i) {
-      prefetch<static_cast<int>(kChunk / F::kBlockElements * F::kBlockBytes)>(rows.row[i] + ahead);
+    for (std::size_t i = 0; i < 8; ++i) {
+      prefetch<static_cast<int>(kChunk / F::kBlockElements * F::kBlockBytes)>(rows.row(i, ahead));
       __m256 s[C];
       for (int c = 0; c < C; ++c) s[c] = _mm256_setzero_ps();
-      for_each_group<F>(rows.row[i] + at, count, [&](std::size_t g, const Floats32& w) {
+      for_each_group<F>(rows.row(i, at), count, [&](std::size_t g, const Floats32& w) {
         for (int j = 0; j < 4; ++j) {
           for (int c = 0; c < C; ++c) {
             s[c] = _mm256_fmadd_ps(
@@ -116,7 +116,7 @@ void gemm_f32(const ProductArgs& args) noexcept {
     for (std::size_t c = 0; c < m; ++c) {
       for (std::size_t r = 0; r < rows; r += 8) {
         const std::size_t left = rows - r < 8 ? rows - r : 8;
-        store_rows(args, row + r, left, c, _mm256_loadu_ps(tile + c * kF32PanelRows + r));
+        store_rows(args, row + r, 0, left, c, _mm256_loadu_ps(tile + c * kF32PanelRows + r));
       }
     }
   }
@@ -125,13 +125,14 @@ void gemm_f32(const ProductArgs& args) noexcept {
 template <class F, class Tile>
 void product_f32(const ProductArgs& args) noexcept {
   if (args.x.m >= kF32GemmFrom) return gemm_f32<F, Tile>(args);
-  for (std::size_t row = args.row_begin; row < args.row_end; row += 8) {
+  for (std::size_t row = args.row_begin, step = 8; row < args.row_end; row += step) {
     const Rows8 rows(args.weights, args.row_bytes, row, args.row_end);
+    step = rows.count;
     const auto pass = [&]<int C>() {
       __m256 acc[C];
       for (int c = 0; c < C; ++c) acc[c] = _mm256_setzero_ps();
       gemv_f32_rows<F, C>(args, rows, 0, acc);
-      for (int c = 0; c < C; ++c) store_rows(args, row, rows.count, static_cast<std::size_t>(c), acc[c]);
+      for (int c = 0; c < C; ++c) store_rows(args, row, rows.skip, rows.count, static_cast<std::size_t>(c), acc[c]);
     };
     if (args.x.m == 1) pass.template operator()<1>();
     if (args.x.m == 2) pass.template operator()<2>();

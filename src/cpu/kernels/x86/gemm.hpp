@@ -41,7 +41,7 @@ void gemm(const ProductArgs& args) noexcept {
     const std::size_t rows = args.row_end - row < kPanelRows ? args.row_end - row : kPanelRows;
     for (std::size_t c = 0; c < m; ++c) {
       for (std::size_t r = 0; r < rows; r += 8) {
-        store_rows(args, row + r, rows - r < 8 ? rows - r : 8, c, _mm256_loadu_ps(tile + c * kPanelRows + r));
+        store_rows(args, row + r, 0, rows - r < 8 ? rows - r : 8, c, _mm256_loadu_ps(tile + c * kPanelRows + r));
       }
     }
   }

@@ -6,32 +6,49 @@
 #pragma once
 
 #include "cpu/kernel_table.hpp"
-#include "cpu/kernels/x86/ymm.hpp"
+#include "cpu/kernels/x86/gemv_small.hpp"
 
 namespace quantlinear::cpu {
 namespace {
 
 /// Columns one pass over eight rows takes at the most.
 inline constexpr int kGemvColumns = 4;
-/// How far ahead of the block at hand each row stream is fetched, in bytes.
-inline constexpr std::size_t kPrefetch = 1024;
-
 /// Integer sums of one super-block of one row against C columns, still spread over eight lanes:
-/// s = sum s_j q a, and m = sum m_j a where the format has mins.
+/// s = sum s_j q a, and m = sum m_j a where mins are not collected (MinsOf8).
 template <class F, int C>
 struct LaneSums {
   __m256i s[C];
   __m256i m[C];
 };
 
-template <int Bytes>
-[[gnu::always_inline]] inline void prefetch(const std::uint8_t* p) {
-  for (int i = 0; i < Bytes; i += 64) _mm_prefetch(reinterpret_cast<const char*>(p) + i, _MM_HINT_T0);
-}
+/// The mins of a super-block of eight rows where there are eight of them a row and activations are bytes: one
+/// multiply-add takes two rows, and the transposition is half as long.
+struct MinsOf8 {
+  template <class F, class Meta>
+  static constexpr bool kUsed = F::kHasMin && F::kScaleStep == 32 && sizeof(Meta) == sizeof(A8Meta);
+
+  alignas(16) std::int64_t bytes[8];  // of rows 0 4, 1 5, 2 6, 3 7
+
+  template <class F>
+  [[gnu::always_inline]] void take(std::size_t row, const std::uint8_t* block) {
+    bytes[2 * (row % 4) + row / 4] = _mm_cvtsi128_si64(F::template mins<V>(block));
+  }
+  /// sum over j of m_j * (sum of a over sub-block j), of each row.
+  [[nodiscard, gnu::always_inline]] __m256i sums(const A8Meta& meta) const {
+    const __m256i a = _mm256_broadcastsi128_si256(load128(meta.sums32));
+    __m256i v[4];
+    for (int i = 0; i < 4; ++i) v[i] = _mm256_madd_epi16(_mm256_cvtepi8_epi16(load128(bytes + 2 * i)), a);
+    return pairs(pairs(v[0], v[1]), pairs(v[2], v[3]));
+  }
+};
 
 /// acc[c] += all of k, for eight rows and C columns from c0; super-block formats.
 template <class F, class Meta, class Dot, int C>
-[[gnu::noinline]] void gemv_super(const ProductArgs& args, const Rows8& rows, std::size_t c0, __m256 (&acc)[C]) {
+[[gnu::noinline]] void gemv_super(const ProductArgs& args, const Rows8& all_rows, std::size_t c0, __m256 (&acc)[C]) {
+  constexpr bool kCollectMins = MinsOf8::kUsed<F, Meta>;
+  const Rows8 rows = all_rows;  // copies stay in registers
+  __m256 total[C];
+  for (int c = 0; c < C; ++c) total[c] = acc[c];
   const std::size_t blocks = args.in_features / 256;
   // Past the end of a row the stream goes on eight rows further down.
   const std::size_t next_rows = 7 * args.row_bytes;
@@ -40,108 +57,62 @@ template <class F, class Meta, class Dot, int C>
     const std::size_t at = b * F::kBlockBytes;
     const std::size_t ahead = at + kPrefetch < args.row_bytes ? at + kPrefetch : at + kPrefetch + next_rows;
     __m256i s[C][8], m[C][8];
+    MinsOf8 mins;
 #pragma GCC unroll 1
-    for (int i = 0; i < 8; ++i) {
-      prefetch<F::kBlockBytes>(rows.row[i] + ahead);
+    for (std::size_t i = 0; i < 8; ++i) {
+      prefetch<F::kBlockBytes>(rows.row(i, ahead));
       LaneSums<F, C> sums;
-      Dot::template super_block_sums<F, C>(rows.row[i] + at, x, sums);
+      Dot::template super_block_sums<F, C>(rows.row(i, at), x, sums);
+      if constexpr (kCollectMins) mins.template take<F>(i, rows.row(i, at));
       for (int c = 0; c < C; ++c) {
         s[c][i] = sums.s[c];
-        if constexpr (F::kHasMin) m[c][i] = sums.m[c];
+        if constexpr (F::kHasMin && !kCollectMins) m[c][i] = sums.m[c];
       }
     }
-    const __m256 d = scales8<F>(rows, at);
+    const std::uint8_t* block = rows.base + at;
+    __m256 d = unit_halves(rows, block, [](const std::uint8_t* p) { return F::d_bits(p); });
+    if constexpr (F::kFactor != 1.0f) d = _mm256_mul_ps(d, _mm256_set1_ps(F::kFactor));
     __m256 dmin{};
-    if constexpr (F::kHasMin) dmin = halves8(rows, at, [](const std::uint8_t* p) { return F::dmin_bits(p); });
+    if constexpr (F::kHasMin) dmin = unit_halves(rows, block, [](const std::uint8_t* p) { return F::dmin_bits(p); });
     for (int c = 0; c < C; ++c) {
       const __m256 da = _mm256_broadcast_ss(&x.meta[c].scale[0]);
-      acc[c] = _mm256_fmadd_ps(_mm256_mul_ps(d, da), _mm256_cvtepi32_ps(sums8(s[c])), acc[c]);
+      total[c] = _mm256_fmadd_ps(_mm256_mul_ps(d, da), _mm256_cvtepi32_ps(sums8(s[c])), total[c]);
       if constexpr (F::kHasMin) {
-        acc[c] = _mm256_fnmadd_ps(_mm256_mul_ps(dmin, da), _mm256_cvtepi32_ps(sums8(m[c])), acc[c]);
-      }
-    }
-  }
-}
-
-/// Dot::group_sums of instruction sets that multiply one row by one column at a time.
-template <class Dot, class Meta, int C>
-[[gnu::always_inline]] inline void group_sums_by_column(const __m256i (&u)[8], const ChunkX<Meta>& x, int group,
-                                                        HalfSums (&sums)[C]) {
-  for (int c = 0; c < C; ++c) {
-    __m256i products[8];
-    for (int i = 0; i < 8; ++i) products[i] = Dot::group_products(u[i], x, c, group);
-    sums[c] = half_sums(products);
-  }
-}
-
-/// As gemv_super, for small-block formats: one f32 step per scale (16 or 32 weights).
-template <class F, class Meta, class Dot, int C>
-[[gnu::noinline]] void gemv_small(const ProductArgs& args, const Rows8& rows, std::size_t c0, __m256 (&acc)[C]) {
-  constexpr int kGroups = F::kBlockElements / 32;  // per block
-  const std::size_t blocks = args.in_features / F::kBlockElements;
-  const std::size_t next_rows = 7 * args.row_bytes;
-  for (std::size_t b = 0; b < blocks; ++b) {
-    const std::size_t first_group = b * kGroups;
-    const ChunkX<Meta> x(args.x, first_group / 8, c0);
-    const std::size_t at = b * F::kBlockBytes;
-    if (b % (64 * 2 / F::kBlockBytes + 1) == 0) {
-      const std::size_t ahead = at + kPrefetch < args.row_bytes ? at + kPrefetch : at + kPrefetch + next_rows;
-      for (int i = 0; i < 8; ++i) prefetch<128>(rows.row[i] + ahead);
-    }
-    __m256 d{}, min{};
-    if constexpr (F::kScaleStep == 32) d = scales8<F>(rows, at);
-    if constexpr (F::kHasMin) min = halves8(rows, at, [](const std::uint8_t* p) { return F::m_bits(p); });
-    unroll<kGroups>([&]<int J>() {
-      const int g = static_cast<int>(first_group % 8) + J;  // group in the chunk
-      __m256i u[8];
-      unroll<8>([&]<int I>() { u[I] = F::template group<V, J>(rows.row[I] + at); });
-      HalfSums sums[C];
-      Dot::group_sums(u, x, g, sums);
-      __m256 d_low{}, d_high{};
-      if constexpr (F::kScaleStep == 16) {
-        d_low = scales8<F, 2 * J>(rows, at);
-        d_high = scales8<F, 2 * J + 1>(rows, at);
-      }
-      for (int c = 0; c < C; ++c) {
-        const __m256 da = _mm256_broadcast_ss(&x.meta[c].scale[g]);
-        const auto step = [&](__m256 scale, __m256i sum, int sum_of_a) {
-          if constexpr (F::kOffset != 0) sum = _mm256_sub_epi32(sum, _mm256_set1_epi32(F::kOffset * sum_of_a));
-          acc[c] = _mm256_fmadd_ps(_mm256_mul_ps(scale, da), _mm256_cvtepi32_ps(sum), acc[c]);
-        };
-        if constexpr (F::kScaleStep == 32) {
-          step(d, _mm256_add_epi32(sums[c].low, sums[c].high), x.meta[c].sums32[g]);
-          if constexpr (F::kHasMin) {
-            const __m256 sum = _mm256_set1_ps(static_cast<float>(x.meta[c].sums32[g]));
-            acc[c] = _mm256_fmadd_ps(_mm256_mul_ps(min, da), sum, acc[c]);
-          }
+        __m256i sum;
+        if constexpr (kCollectMins) {
+          sum = mins.sums(x.meta[c]);
         } else {
-          step(d_low, sums[c].low, x.meta[c].sums16[2 * g]);
-          step(d_high, sums[c].high, x.meta[c].sums16[2 * g + 1]);
+          sum = sums8(m[c]);
         }
+        total[c] = _mm256_fnmadd_ps(_mm256_mul_ps(dmin, da), _mm256_cvtepi32_ps(sum), total[c]);
       }
-    });
+    }
   }
+  for (int c = 0; c < C; ++c) acc[c] = total[c];
 }
 
-/// Adds the bias and writes the first rows.count lanes.
-[[gnu::always_inline]] inline void store_rows(const ProductArgs& args, std::size_t row, std::size_t count,
-                                              std::size_t column, __m256 value) {
-  float lanes[8];
+/// Adds the bias and writes lanes [skip, skip + count) as rows row ... of the column.
+[[gnu::always_inline]] inline void store_rows(const ProductArgs& args, std::size_t row, std::size_t skip,
+                                              std::size_t count, std::size_t column, __m256 value) {
   float* out = args.out + column * args.out_stride + row;
   if (count == 8) {
     if (args.bias != nullptr) value = _mm256_add_ps(value, _mm256_loadu_ps(args.bias + row));
     _mm256_storeu_ps(out, value);
     return;
   }
+  float lanes[8];
   _mm256_storeu_ps(lanes, value);
-  for (std::size_t i = 0; i < count; ++i) out[i] = args.bias != nullptr ? lanes[i] + args.bias[row + i] : lanes[i];
+  for (std::size_t i = 0; i < count; ++i) {
+    out[i] = args.bias != nullptr ? lanes[skip + i] + args.bias[row + i] : lanes[skip + i];
+  }
 }
 
 /// All rows of the call, up to kGemvColumns columns a pass; the rows stay in the caches between passes.
 template <class F, class Meta, class Dot>
 void gemv(const ProductArgs& args) noexcept {
-  for (std::size_t row = args.row_begin; row < args.row_end; row += 8) {
+  for (std::size_t row = args.row_begin, step = 8; row < args.row_end; row += step) {
     const Rows8 rows(args.weights, args.row_bytes, row, args.row_end);
+    step = rows.count;
     const auto pass = [&]<int C>(std::size_t c0) {
       __m256 acc[C];
       for (int c = 0; c < C; ++c) acc[c] = _mm256_setzero_ps();
@@ -150,7 +121,8 @@ void gemv(const ProductArgs& args) noexcept {
       } else {
         gemv_small<F, Meta, Dot, C>(args, rows, c0, acc);
       }
-      for (int c = 0; c < C; ++c) store_rows(args, row, rows.count, c0 + static_cast<std::size_t>(c), acc[c]);
+      for (int c = 0; c < C; ++c)
+        store_rows(args, row, rows.skip, rows.count, c0 + static_cast<std::size_t>(c), acc[c]);
     };
     std::size_t c0 = 0;
     for (; c0 + 4 <= args.x.m; c0 += 4) pass.template operator()<4>(c0);

@@ -36,6 +36,15 @@ struct WordPanel {
   PanelScales scales;
 };
 
+/// Eight rows of a matrix, the last one repeated where there are fewer: never read past the end.
+struct PanelRows {
+  const std::uint8_t* row[8];
+
+  PanelRows(const std::uint8_t* weights, std::size_t row_bytes, std::size_t first, std::size_t end) {
+    for (std::size_t i = 0; i < 8; ++i) row[i] = weights + (first + i < end ? first + i : end - 1) * row_bytes;
+  }
+};
+
 /// Transposes eight registers of 32-bit lanes and stores the first `count` lanes as rows of a
 /// 16-wide array, at column `half`*8.
 [[gnu::always_inline]] inline void store_transposed(__m256i (&v)[8], std::int32_t (*out)[kPanelRows], int half,
@@ -46,7 +55,7 @@ struct WordPanel {
 
 /// The pairs (t_2i, t_2i+1) of a super-block's 16 sub-scales or mins, as dwords.
 template <class F>
-[[gnu::always_inline]] inline void pack_sums_factors(const Rows8& rows, std::size_t at, int half, PanelScales& out,
+[[gnu::always_inline]] inline void pack_sums_factors(const PanelRows& rows, std::size_t at, int half, PanelScales& out,
                                                      bool words) {
   constexpr int kSubBlocks = 256 / F::kScaleStep;
   const auto t_bytes = [&](int i) {
@@ -77,11 +86,12 @@ template <class F>
 }
 
 template <class F>
-[[gnu::always_inline]] inline void pack_super_scales(const Rows8& rows, std::size_t at, int half, PanelScales& out,
+[[gnu::always_inline]] inline void pack_super_scales(const PanelRows& rows, std::size_t at, int half, PanelScales& out,
                                                      bool words) {
-  _mm256_store_ps(&out.d[0][8 * half], scales8<F>(rows, at));
+  const auto block_of = [&](int i) { return rows.row[i] + at; };
+  _mm256_store_ps(&out.d[0][8 * half], scales8<F>(block_of));
   if constexpr (F::kHasMin) {
-    _mm256_store_ps(&out.min[0][8 * half], halves8(rows, at, [](const std::uint8_t* b) { return F::dmin_bits(b); }));
+    _mm256_store_ps(&out.min[0][8 * half], halves8(block_of, [](const std::uint8_t* b) { return F::dmin_bits(b); }));
   }
   if (F::kHasMin || (F::kOffset != 0 && !words)) pack_sums_factors<F>(rows, at, half, out, words);
   if (words) return;
@@ -140,7 +150,7 @@ template <class F, class Panel>
   constexpr bool kWords = std::is_same_v<Panel, WordPanel>;
   for (int half = 0; half < 2; ++half) {
     const std::size_t start = first + 8 * static_cast<std::size_t>(half);
-    const Rows8 rows(args.weights, args.row_bytes, start < args.row_end ? start : args.row_end - 1, args.row_end);
+    const PanelRows rows(args.weights, args.row_bytes, start, args.row_end);
     const auto pack_group = [&]<int J>(std::size_t at, int g, const auto& scale_of) {
       if constexpr (kWords) {
         pack_words(
@@ -160,31 +170,30 @@ template <class F, class Panel>
     if constexpr (F::kFamily == Family::super_block) {
       const std::size_t at = chunk * F::kBlockBytes;
       pack_super_scales<F>(rows, at, half, panel.scales, kWords);
-      __m256i words[8];
+      ScaleLanes<F> scales[8];
       if constexpr (kWords) {
-        for (int i = 0; i < 8; ++i) words[i] = ScaleLanes<F>(F::template scales<V>(rows.row[i] + at)).words;
+        for (int i = 0; i < 8; ++i) scales[i] = ScaleLanes<F>(F::template scales<V>(rows.row[i] + at));
       }
       unroll<8>([&]<int J>() {
-        pack_group.template operator()<J>(at, J, [&]<int I, int G>() {
-          return _mm256_shuffle_epi8(words[I], _mm256_set1_epi16(static_cast<short>(2 * G | (2 * G + 1) << 8)));
-        });
+        pack_group.template operator()<J>(at, J, [&]<int I, int G>() { return scales[I].template lanes<G>(); });
       });
     } else {
       constexpr int kGroups = F::kBlockElements / 32;
       for (int b = 0; b * kGroups < groups; ++b) {
         const std::size_t at = (chunk * (kChunk / F::kBlockElements) + static_cast<std::size_t>(b)) * F::kBlockBytes;
+        const auto block_of = [&](int i) { return rows.row[i] + at; };
         unroll<kGroups>([&]<int J>() {
           pack_group.template operator()<J>(at, b * kGroups + J, 0);
           const int g = b * kGroups + J;
           if constexpr (F::kScaleStep == 32) {
-            _mm256_store_ps(&panel.scales.d[g][8 * half], scales8<F>(rows, at));
+            _mm256_store_ps(&panel.scales.d[g][8 * half], scales8<F>(block_of));
           } else {
-            _mm256_store_ps(&panel.scales.d[2 * g][8 * half], scales8<F, 2 * J>(rows, at));
-            _mm256_store_ps(&panel.scales.d[2 * g + 1][8 * half], scales8<F, 2 * J + 1>(rows, at));
+            _mm256_store_ps(&panel.scales.d[2 * g][8 * half], scales8<F, 2 * J>(block_of));
+            _mm256_store_ps(&panel.scales.d[2 * g + 1][8 * half], scales8<F, 2 * J + 1>(block_of));
           }
           if constexpr (F::kHasMin) {
             _mm256_store_ps(&panel.scales.min[g][8 * half],
-                            halves8(rows, at, [](const std::uint8_t* p) { return F::m_bits(p); }));
+                            halves8(block_of, [](const std::uint8_t* p) { return F::m_bits(p); }));
           }
         });
       }

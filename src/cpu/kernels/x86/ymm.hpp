@@ -60,19 +60,23 @@ template <int N, class Function>
   }
 }
 
+/// a0+a1 a2+a3 b0+b1 b2+b3, in each 128-bit lane.
+[[gnu::always_inline]] inline __m256i pairs(__m256i a, __m256i b) {
+  const __m256 x = _mm256_castsi256_ps(a), y = _mm256_castsi256_ps(b);
+  return _mm256_add_epi32(_mm256_castps_si256(_mm256_shuffle_ps(x, y, 0x88)),
+                          _mm256_castps_si256(_mm256_shuffle_ps(x, y, 0xdd)));
+}
+
 /// Sums of the low and of the high four lanes of eight vectors: lane i of the results is of v[i].
 struct HalfSums {
   __m256i low, high;
 };
+/// From what `pairs` has made of v[0..3] and of v[4..7].
+[[gnu::always_inline]] inline HalfSums half_sums(__m256i first, __m256i last) {
+  return {_mm256_permute2x128_si256(first, last, 0x20), _mm256_permute2x128_si256(first, last, 0x31)};
+}
 [[gnu::always_inline]] inline HalfSums half_sums(const __m256i (&v)[8]) {
-  const auto pairs = [](__m256i a, __m256i b) {  // a0+a1 a2+a3 b0+b1 b2+b3, in each 128-bit lane
-    const __m256 x = _mm256_castsi256_ps(a), y = _mm256_castsi256_ps(b);
-    return _mm256_add_epi32(_mm256_castps_si256(_mm256_shuffle_ps(x, y, 0x88)),
-                            _mm256_castps_si256(_mm256_shuffle_ps(x, y, 0xdd)));
-  };
-  const __m256i a = pairs(pairs(v[0], v[1]), pairs(v[2], v[3]));
-  const __m256i b = pairs(pairs(v[4], v[5]), pairs(v[6], v[7]));
-  return {_mm256_permute2x128_si256(a, b, 0x20), _mm256_permute2x128_si256(a, b, 0x31)};
+  return half_sums(pairs(pairs(v[0], v[1]), pairs(v[2], v[3])), pairs(pairs(v[4], v[5]), pairs(v[6], v[7])));
 }
 /// Sums of all lanes of eight vectors.
 [[gnu::always_inline]] inline __m256i sums8(const __m256i (&v)[8]) {
@@ -90,16 +94,47 @@ struct HalfSums {
   return _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
 }
 
-/// Eight rows of a matrix, the last one repeated where there are fewer: never read past the end.
+/// Eight rows of a matrix at equal distances, of which lanes [skip, skip + count) are wanted. The last rows of a matrix
+/// come with some before them; of a matrix of less than eight rows each is taken by itself, eight times. Never reads
+/// past the end.
 struct Rows8 {
-  const std::uint8_t* row[8];
-  std::size_t count;  ///< rows that exist, 1..8
+  const std::uint8_t* base;
+  std::size_t stride, stride3, stride5, stride7;
+  std::size_t skip, count;
 
   Rows8(const std::uint8_t* weights, std::size_t row_bytes, std::size_t first, std::size_t end)
-      : count(end - first < 8 ? end - first : 8) {
-    for (std::size_t i = 0; i < 8; ++i) row[i] = weights + (first + (i < count ? i : count - 1)) * row_bytes;
+      : stride(end < 8 ? 0 : row_bytes),
+        skip(end < 8 || end - first >= 8 ? 0 : 8 - (end - first)),
+        count(end < 8 ? 1 : 8 - skip) {
+    base = weights + (first - skip) * row_bytes;
+    stride3 = 3 * stride;
+    stride5 = 5 * stride;
+    stride7 = 7 * stride;
   }
+
+  /// Row I at byte `at`. All eight addresses come from five registers, which compilers do not find by themselves.
+  template <int I>
+  [[nodiscard, gnu::always_inline]] const std::uint8_t* row(const std::uint8_t* p) const {
+    constexpr bool kEven = I % 2 == 0;
+    if constexpr (kEven) {
+      return p + (I == 6 ? 2 * stride3 : I * stride);
+    } else {
+      return p + (I == 1 ? stride : I == 3 ? stride3 : I == 5 ? stride5 : stride7);
+    }
+  }
+  [[nodiscard]] const std::uint8_t* row(std::size_t i, std::size_t at) const { return base + i * stride + at; }
 };
+
+/// How far ahead of the block at hand each row stream is fetched, in bytes. By hand, because the hardware prefetcher
+/// stops at each 4 KiB page.
+inline constexpr std::size_t kPrefetch = 1536;
+
+/// In assembly, because GCC drops calls of functions that do nothing but prefetch.
+template <int Bytes>
+[[gnu::always_inline]] inline void prefetch(const std::uint8_t* p) {
+#pragma GCC unroll 8
+  for (int i = 0; i < Bytes; i += 64) asm volatile("prefetcht0 %0" : : "m"(p[i]));
+}
 
 /// Where the activations of chunk `chunk` and column `c0` start.
 template <class Meta>
@@ -114,23 +149,23 @@ struct ChunkX {
   [[nodiscard]] const std::int8_t* column(int c) const { return q + static_cast<std::size_t>(c) * kColumnBytes; }
 };
 
-/// half(f(block)) of eight rows as f32; `bytes` is the position of the block in its row.
-template <class HalfOf>
-[[gnu::always_inline]] inline __m256 halves8(const Rows8& rows, std::size_t bytes, HalfOf half_of) {
-  __m128i v = _mm_cvtsi32_si128(half_of(rows.row[0] + bytes));
-  unroll<7>([&]<int I>() { v = _mm_insert_epi16(v, half_of(rows.row[I + 1] + bytes), I + 1); });
+/// half(f(block)) as f32 of the blocks block_of(0) ... block_of(7) of eight rows.
+template <class BlockOf, class HalfOf>
+[[gnu::always_inline]] inline __m256 halves8(const BlockOf& block_of, HalfOf half_of) {
+  __m128i v = _mm_cvtsi32_si128(half_of(block_of(0)));
+  unroll<7>([&]<int I>() { v = _mm_insert_epi16(v, half_of(block_of(I + 1)), I + 1); });
   return _mm256_cvtph_ps(v);
 }
 
 /// Scale of weights J*kScaleStep.. of one block of eight rows (super_block: d, with its factor).
-template <class F, int J = 0>
-[[gnu::always_inline]] inline __m256 scales8(const Rows8& rows, std::size_t bytes) {
+template <class F, int J = 0, class BlockOf>
+[[gnu::always_inline]] inline __m256 scales8(const BlockOf& block_of) {
   if constexpr (requires(const std::uint8_t* b) { F::scale(b, 0); }) {
     float s[8];
-    for (int i = 0; i < 8; ++i) s[i] = F::scale(rows.row[i] + bytes, J);
+    for (int i = 0; i < 8; ++i) s[i] = F::scale(block_of(i), J);
     return _mm256_setr_ps(s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]);
   } else {
-    const __m256 d = halves8(rows, bytes, [](const std::uint8_t* b) { return F::d_bits(b); });
+    const __m256 d = halves8(block_of, [](const std::uint8_t* b) { return F::d_bits(b); });
     if constexpr (F::kFamily == Family::super_block) {
       if constexpr (F::kFactor != 1.0f) return _mm256_mul_ps(d, _mm256_set1_ps(F::kFactor));
     }
@@ -147,12 +182,13 @@ struct Words32 {
   return {_mm256_unpacklo_epi8(u, zero), _mm256_unpackhi_epi8(u, zero)};
 }
 
-/// Sub-scales of a super-block, spread so that lanes<J>() is one shuffle: the scales of weights
-/// 32J .. 32J+15 in the low and of 32J+16 .. 32J+31 in the high half, as 16-bit words.
+/// Sub-scales of a super-block: lanes<J>() are those of weights 32J .. 32J+15 in the low and of 32J+16 .. 32J+31 in
+/// the high half, as 16-bit words.
 template <class F>
 struct ScaleLanes {
   __m256i words;
 
+  ScaleLanes() = default;
   explicit ScaleLanes(__m128i bytes) {
     if constexpr (F::kScaleStep == 32) {
       words = _mm256_cvtepi8_epi16(_mm_unpacklo_epi64(bytes, bytes));
@@ -166,6 +202,25 @@ struct ScaleLanes {
     return _mm256_shuffle_epi8(words, _mm256_set1_epi16(static_cast<short>(2 * J | (2 * J + 1) << 8)));
   }
 };
+
+/// The same with one scale per 32 weights, each stored twice as a dword that is broadcast by its load. This spares the
+/// shuffle, for the latency of a store and a load: worth it with several columns to fill the time.
+struct StoredScaleLanes {
+  alignas(16) std::int32_t twice[8];
+
+  explicit StoredScaleLanes(__m128i bytes) {
+    const __m128i words = _mm_cvtepi8_epi16(bytes);
+    _mm_store_si128(reinterpret_cast<__m128i*>(twice), _mm_unpacklo_epi16(words, words));
+    _mm_store_si128(reinterpret_cast<__m128i*>(twice + 4), _mm_unpackhi_epi16(words, words));
+    asm volatile("" : "+m"(twice));
+  }
+  template <int J>
+  [[nodiscard]] __m256i lanes() const {
+    return broadcast32(twice + J);
+  }
+};
+template <class F, int C>
+using ScaleLanesFor = std::conditional_t<(C > 1 && F::kScaleStep == 32), StoredScaleLanes, ScaleLanes<F>>;
 
 }  // namespace
 }  // namespace quantlinear::cpu
