@@ -13,7 +13,7 @@
 
 namespace quantlinear::cpu {
 
-/// Most activation rows of one kernel call: their results for 16 weight rows take 32 KiB. The backend
+/// Most activation rows of one kernel call: their results for 32 weight rows take 64 KiB. The backend
 /// cuts larger m into pieces, which bounds the scratch memory and reads the weights once per piece.
 inline constexpr std::size_t kMaxColumns = 512;
 
@@ -75,6 +75,6 @@ struct InstructionSet {
 [[nodiscard]] std::span<const InstructionSet> instruction_sets() noexcept;
 
 /// Rows per work item are a multiple of this (the tallest panel of any kernel).
-inline constexpr std::size_t kRowGranule = 16;
+inline constexpr std::size_t kRowGranule = 32;
 
 }  // namespace quantlinear::cpu

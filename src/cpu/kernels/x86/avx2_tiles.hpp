@@ -32,7 +32,7 @@ template <int C>
 
 /// sum over pairs of factors[i] (int16 pairs of 8 rows) * sums[i] (int16 pair of the column).
 template <int N>
-[[gnu::always_inline]] inline __m256i sums_product(const std::int32_t (*factors)[kPanelRows], int half,
+[[gnu::always_inline]] inline __m256i sums_product(const std::int32_t (*factors)[16], int half,
                                                    const std::int16_t* sums) {
   __m256i total = _mm256_setzero_si256();
   for (int i = 0; i < N; ++i) {
@@ -43,7 +43,7 @@ template <int N>
 
 template <class F>
 struct Avx2ByteTile {
-  using Panel = BytePanel;
+  using Panel = BytePanel<16>;
   using Meta = A8Meta;
   static constexpr int kColumns = 4;
   static constexpr int kSubSteps = F::kScaleStep / 4;  // steps of 4 k per sub-block
@@ -90,7 +90,7 @@ struct Avx2ByteTile {
   template <int C>
   [[gnu::noinline]] static void chunk(const Panel& panel, int groups, const ChunkX<A8Meta>& x, float* tile) {
     alignas(32) __m256i total[C][2];
-    const PanelScales& s = panel.scales;
+    const PanelScales<16>& s = panel.scales;
     if constexpr (F::kFamily == Family::super_block) {
       accumulate<C>(panel, 0, kChunk / 4, x, total,
                     [&](int k4, int h) { return load256(&s.sub_scale[k4 / kSubSteps][8 * h]); });
@@ -134,7 +134,7 @@ struct Avx2ByteTile {
 
 template <class F>
 struct Avx2WordTile {
-  using Panel = WordPanel;
+  using Panel = WordPanel<16>;
   using Meta = A16Meta;
   static constexpr int kColumns = 4;
 
@@ -162,7 +162,7 @@ struct Avx2WordTile {
   template <int C>
   [[gnu::noinline]] static void chunk(const Panel& panel, int groups, const ChunkX<A16Meta>& x, float* tile) {
     __m256i total[C][2];
-    const PanelScales& s = panel.scales;
+    const PanelScales<16>& s = panel.scales;
     if constexpr (F::kFamily == Family::super_block) {
       accumulate<C>(panel, 0, kChunk / 2, x, total);
       for (int c = 0; c < C; ++c) {

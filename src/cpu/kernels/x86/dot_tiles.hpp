@@ -1,10 +1,11 @@
-// GEMM tiles for instruction sets with a four-byte dot product: 16 rows x R::kColumns columns.
+// GEMM tiles for instruction sets with a four-byte dot product: R::kRows rows (two registers) x kColumns columns.
 //
-// A step of 4 (bytes) or 2 (words) k is one load of weights, and one broadcast load and one dot
-// product per column. The dot product does not saturate, so every format runs 8-bit panels.
+// A step of 4 (bytes) or 2 (words) k is two loads of weights, and one broadcast load and two dot
+// products per column: a processor that loads once a cycle needs tiles of two registers. The dot product does not
+// saturate, so every format runs 8-bit panels.
 #pragma once
 
-#include "cpu/kernels/x86/rows16.hpp"
+#include "cpu/kernels/x86/row_registers.hpp"
 
 namespace quantlinear::cpu {
 namespace {
@@ -15,9 +16,9 @@ template <class R, int C>
   for (int c = 0; c < C; ++c) v[c] = R::zero();
 }
 
-/// sum over pairs of factors[i] (int16 pairs of 16 rows) * sums[i] (an int16 pair of the column).
+/// sum over pairs of factors[i] (int16 pairs of R::kRows rows) * sums[i] (an int16 pair of the column).
 template <class R, int N>
-[[gnu::always_inline]] inline typename R::Int sums_of(const std::int32_t (*factors)[kPanelRows],
+[[gnu::always_inline]] inline typename R::Int sums_of(const std::int32_t (*factors)[R::kRows],
                                                       const std::int16_t* sums) {
   typename R::Int total = R::zero();
   for (int i = 0; i < N; ++i) total = R::dot_words(total, R::load(factors[i]), R::broadcast(sums + 2 * i));
@@ -26,10 +27,11 @@ template <class R, int N>
 
 template <class F, class R>
 struct DotByteTile {
-  using Panel = BytePanel;
+  using Panel = BytePanel<R::kRows>;
   using Meta = A8Meta;
   using Int = typename R::Int;
-  static constexpr int kColumns = R::kColumns;
+  /// Super-blocks need two accumulators: of a sub-block, and of all.
+  static constexpr int kColumns = F::kFamily == Family::super_block ? R::kColumnsTwice : R::kColumns;
   static constexpr int kSubSteps = F::kScaleStep / 4;
 
   /// p[c] = products of the kSubSteps steps from k4 on.
@@ -40,13 +42,16 @@ struct DotByteTile {
     for (int step = 0; step < kSubSteps; ++step) {
       const Int w = R::load(panel.u[k4 + step]);
 #pragma GCC unroll 16
-      for (int c = 0; c < C; ++c) p[c] = R::dot_bytes(p[c], w, R::broadcast(x.column(c) + 4 * (k4 + step)));
+      for (int c = 0; c < C; ++c) {
+        p[c] = R::dot_bytes(p[c], w, R::broadcast(x.column(c) + 4 * (k4 + step)));
+        R::keep(p[c]);
+      }
     }
   }
 
   template <int C>
   [[gnu::noinline]] static void chunk(const Panel& panel, int groups, const ChunkX<A8Meta>& x, float* tile) {
-    const PanelScales& s = panel.scales;
+    const PanelScales<R::kRows>& s = panel.scales;
     if constexpr (F::kFamily == Family::super_block) {
       Int total[C];
       clear<R>(total);
@@ -58,9 +63,10 @@ struct DotByteTile {
 #pragma GCC unroll 16
         for (int c = 0; c < C; ++c) total[c] = R::add(total[c], R::multiply(p[c], scale));
       }
+#pragma GCC unroll 16
       for (int c = 0; c < C; ++c) {
         const float da = x.meta[c].scale[0];
-        float* t = tile + 16 * c;
+        float* t = tile + R::kRows * c;
         Int by_sums = R::zero();
         if constexpr (F::kHasMin || F::kOffset != 0) {
           by_sums = F::kScaleStep == 32 ? sums_of<R, 4>(s.sums_factor, x.meta[c].sums32)
@@ -76,10 +82,11 @@ struct DotByteTile {
         Int p[C];
         products<C>(panel, j * kSubSteps, x, p);
         const int g = j / kScales;
+#pragma GCC unroll 16
         for (int c = 0; c < C; ++c) {
           const float da = x.meta[c].scale[g];
           const int sum_of_a = kScales == 1 ? x.meta[c].sums32[g] : x.meta[c].sums16[j];
-          float* t = tile + 16 * c;
+          float* t = tile + R::kRows * c;
           if constexpr (F::kOffset != 0) p[c] = R::sub(p[c], R::fill(F::kOffset * sum_of_a));
           R::step(t, s.d[j], da, p[c]);
           if constexpr (F::kHasMin) R::step(t, s.min[g], da, R::fill(sum_of_a));
@@ -91,7 +98,7 @@ struct DotByteTile {
 
 template <class F, class R>
 struct DotWordTile {
-  using Panel = WordPanel;
+  using Panel = WordPanel<R::kRows>;
   using Meta = A16Meta;
   using Int = typename R::Int;
   static constexpr int kColumns = R::kColumns;
@@ -104,24 +111,28 @@ struct DotWordTile {
     for (int step = k2; step < k2 + steps; ++step) {
       const Int w = R::load(panel.w[step]);
 #pragma GCC unroll 16
-      for (int c = 0; c < C; ++c) p[c] = R::dot_words(p[c], w, R::broadcast(x.column(c) + 4 * step));
+      for (int c = 0; c < C; ++c) {
+        p[c] = R::dot_words(p[c], w, R::broadcast(x.column(c) + 4 * step));
+        R::keep(p[c]);
+      }
     }
   }
 
   template <int C>
   [[gnu::noinline]] static void chunk(const Panel& panel, int groups, const ChunkX<A16Meta>& x, float* tile) {
-    const PanelScales& s = panel.scales;
+    const PanelScales<R::kRows>& s = panel.scales;
     if constexpr (F::kFamily == Family::super_block) {
       Int total[C];
       clear<R>(total);
       accumulate<C>(panel, 0, kChunk / 2, x, total);
+#pragma GCC unroll 16
       for (int c = 0; c < C; ++c) {
         const float da = x.meta[c].scale[0];
-        R::step(tile + 16 * c, s.d[0], da, total[c]);
+        R::step(tile + R::kRows * c, s.d[0], da, total[c]);
         if constexpr (F::kHasMin) {
           const Int by_sums = F::kScaleStep == 32 ? sums_of<R, 8>(s.sums_factor, x.meta[c].split32[0])
                                                   : sums_of<R, 16>(s.sums_factor, x.meta[c].split16[0]);
-          R::step_minus(tile + 16 * c, s.min[0], da, by_sums);
+          R::step_minus(tile + R::kRows * c, s.min[0], da, by_sums);
         }
       }
     } else {
@@ -138,10 +149,11 @@ struct DotWordTile {
           accumulate<C>(panel, 16 * g + 4 * (j % 2), 4, x, p);
           accumulate<C>(panel, 16 * g + 8 + 4 * (j % 2), 4, x, p);
         }
+#pragma GCC unroll 16
         for (int c = 0; c < C; ++c) {
           const float da = x.meta[c].scale[g];
-          R::step(tile + 16 * c, s.d[j], da, p[c]);
-          if constexpr (F::kHasMin) R::step(tile + 16 * c, s.min[g], da, R::fill(x.meta[c].sums32[g]));
+          R::step(tile + R::kRows * c, s.d[j], da, p[c]);
+          if constexpr (F::kHasMin) R::step(tile + R::kRows * c, s.min[g], da, R::fill(x.meta[c].sums32[g]));
         }
       }
     }

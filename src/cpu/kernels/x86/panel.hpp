@@ -1,7 +1,7 @@
-// Panels: 16 weight rows of one chunk (256 k), unpacked once for all m and laid out so that a
-// 32-bit broadcast of activations multiplies 8 or 16 rows at once.
+// Panels: 16 or 32 weight rows of one chunk (256 k), unpacked once for all m and laid out so that a
+// 32-bit broadcast of activations multiplies a register of rows at once.
 //
-//   bytes   u      [k/4][row][4]   unsigned, offset not applied     64 cache lines, 16 KiB / 4
+//   bytes   u      [k/4][row][4]   unsigned, offset not applied
 //   words   q * s  [k/2][row][2]   signed 16 bits, offset and sub-scale applied
 //
 // The panel and the activations of a tile live in the first-level cache; the unpacking is paid
@@ -13,27 +13,32 @@
 namespace quantlinear::cpu {
 namespace {
 
-inline constexpr std::size_t kPanelRows = 16;
-
 /// What accompanies the weights of a panel; which members are used depends on format and precision.
+template <int Rows>
 struct PanelScales {
   /// super_block, bytes: sub-scale of each 16 or 32 as a pair of equal int16, [j][row]
-  alignas(64) std::int32_t sub_scale[16][kPanelRows];
+  alignas(64) std::int32_t sub_scale[16][Rows];
   /// super_block: factors of the activation sums, int16 pairs. bytes: (t_2i, t_2i+1), t = min or
   /// offset * scale; words: (512 * min_j, min_j) against the split sums.
-  alignas(64) std::int32_t sums_factor[16][kPanelRows];
+  alignas(64) std::int32_t sums_factor[16][Rows];
   /// super_block: d in d[0], dmin in min[0]; small_block: one per scale, at most 16
-  alignas(64) float d[16][kPanelRows];
-  alignas(64) float min[16][kPanelRows];
+  alignas(64) float d[16][Rows];
+  alignas(64) float min[16][Rows];
 };
 
+template <int Rows>
 struct BytePanel {
-  alignas(64) std::uint8_t u[kChunk / 4][kPanelRows][4];
-  PanelScales scales;
+  static constexpr std::size_t kRows = Rows;
+  static constexpr bool kWords = false;
+  alignas(64) std::uint8_t u[kChunk / 4][Rows][4];
+  PanelScales<Rows> scales;
 };
+template <int Rows>
 struct WordPanel {
-  alignas(64) std::int16_t w[kChunk / 2][kPanelRows][2];
-  PanelScales scales;
+  static constexpr std::size_t kRows = Rows;
+  static constexpr bool kWords = true;
+  alignas(64) std::int16_t w[kChunk / 2][Rows][2];
+  PanelScales<Rows> scales;
 };
 
 /// Eight rows of a matrix, the last one repeated where there are fewer: never read past the end.
@@ -45,18 +50,18 @@ struct PanelRows {
   }
 };
 
-/// Transposes eight registers of 32-bit lanes and stores the first `count` lanes as rows of a
-/// 16-wide array, at column `half`*8.
-[[gnu::always_inline]] inline void store_transposed(__m256i (&v)[8], std::int32_t (*out)[kPanelRows], int half,
-                                                    int count) {
+/// Transposes eight registers of 32-bit lanes and stores the first `count` lanes as rows of an array as wide as the
+/// panel, at column 8 * octet: the rows of the octet-th eight.
+template <int Rows>
+[[gnu::always_inline]] inline void store_transposed(__m256i (&v)[8], std::int32_t (*out)[Rows], int octet, int count) {
   transpose8(v);
-  for (int i = 0; i < count; ++i) store256(&out[i][8 * half], v[i]);
+  for (int i = 0; i < count; ++i) store256(&out[i][8 * octet], v[i]);
 }
 
 /// The pairs (t_2i, t_2i+1) of a super-block's 16 sub-scales or mins, as dwords.
-template <class F>
-[[gnu::always_inline]] inline void pack_sums_factors(const PanelRows& rows, std::size_t at, int half, PanelScales& out,
-                                                     bool words) {
+template <class F, int Rows>
+[[gnu::always_inline]] inline void pack_sums_factors(const PanelRows& rows, std::size_t at, int octet,
+                                                     PanelScales<Rows>& out, bool words) {
   constexpr int kSubBlocks = 256 / F::kScaleStep;
   const auto t_bytes = [&](int i) {
     if constexpr (F::kHasMin) {
@@ -73,7 +78,7 @@ template <class F>
         const __m256i lanes = _mm256_cvtepi8_epi32(part == 0 ? t : _mm_unpackhi_epi64(t, t));
         v[i] = _mm256_mullo_epi32(lanes, _mm256_set1_epi32(0x00010200));  // (512 t, t)
       }
-      store_transposed(v, out.sums_factor + 8 * part, half, 8);
+      store_transposed(v, out.sums_factor + 8 * part, octet, 8);
     }
     return;
   }
@@ -82,18 +87,18 @@ template <class F>
   for (int i = 0; i < 8; ++i) {
     v[i] = _mm256_mullo_epi16(_mm256_cvtepi8_epi16(t_bytes(i)), _mm256_set1_epi16(factor));
   }
-  store_transposed(v, out.sums_factor, half, kSubBlocks / 2);
+  store_transposed(v, out.sums_factor, octet, kSubBlocks / 2);
 }
 
-template <class F>
-[[gnu::always_inline]] inline void pack_super_scales(const PanelRows& rows, std::size_t at, int half, PanelScales& out,
-                                                     bool words) {
+template <class F, int Rows>
+[[gnu::always_inline]] inline void pack_super_scales(const PanelRows& rows, std::size_t at, int octet,
+                                                     PanelScales<Rows>& out, bool words) {
   const auto block_of = [&](int i) { return rows.row[i] + at; };
-  _mm256_store_ps(&out.d[0][8 * half], scales8<F>(block_of));
+  _mm256_store_ps(&out.d[0][8 * octet], scales8<F>(block_of));
   if constexpr (F::kHasMin) {
-    _mm256_store_ps(&out.min[0][8 * half], halves8(block_of, [](const std::uint8_t* b) { return F::dmin_bits(b); }));
+    _mm256_store_ps(&out.min[0][8 * octet], halves8(block_of, [](const std::uint8_t* b) { return F::dmin_bits(b); }));
   }
-  if (F::kHasMin || (F::kOffset != 0 && !words)) pack_sums_factors<F>(rows, at, half, out, words);
+  if (F::kHasMin || (F::kOffset != 0 && !words)) pack_sums_factors<F>(rows, at, octet, out, words);
   if (words) return;
   constexpr int kSubBlocks = 256 / F::kScaleStep;
   __m256i low[8], high[8];
@@ -103,22 +108,22 @@ template <class F>
     high[i] = _mm256_unpackhi_epi16(low[i], low[i]);
     low[i] = _mm256_unpacklo_epi16(low[i], low[i]);
   }
-  store_transposed(low, out.sub_scale, half, 8);
-  if constexpr (kSubBlocks == 16) store_transposed(high, out.sub_scale + 8, half, 8);
+  store_transposed(low, out.sub_scale, octet, 8);
+  if constexpr (kSubBlocks == 16) store_transposed(high, out.sub_scale + 8, octet, 8);
 }
 
 /// One group of 32 k of eight rows into a byte panel.
-template <class Group>
-[[gnu::always_inline]] inline void pack_bytes(Group group, int g, int half, BytePanel& panel) {
+template <int Rows, class Group>
+[[gnu::always_inline]] inline void pack_bytes(Group group, int g, int octet, BytePanel<Rows>& panel) {
   __m256i v[8];
   unroll<8>([&]<int I>() { v[I] = group.template operator()<I>(); });
   transpose8(v);
-  for (int i = 0; i < 8; ++i) store256(panel.u[8 * g + i][8 * half], v[i]);
+  for (int i = 0; i < 8; ++i) store256(panel.u[8 * g + i][8 * octet], v[i]);
 }
 
 /// The same into a word panel; words(u, row) applies offset and scale.
-template <class Group>
-[[gnu::always_inline]] inline void pack_words(Group group, int g, int half, WordPanel& panel) {
+template <int Rows, class Group>
+[[gnu::always_inline]] inline void pack_words(Group group, int g, int octet, WordPanel<Rows>& panel) {
   __m256i low[8], high[8];
   unroll<8>([&]<int I>() {
     const Words32 w = group.template operator()<I>();
@@ -128,8 +133,8 @@ template <class Group>
   transpose8(low);
   transpose8(high);
   for (int i = 0; i < 8; ++i) {
-    store256(panel.w[16 * g + i][8 * half], low[i]);
-    store256(panel.w[16 * g + 8 + i][8 * half], high[i]);
+    store256(panel.w[16 * g + i][8 * octet], low[i]);
+    store256(panel.w[16 * g + 8 + i][8 * octet], high[i]);
   }
 }
 
@@ -143,13 +148,13 @@ template <class F>
   return w;
 }
 
-/// Packs chunk `chunk` (`groups` groups of 32 k) of rows first .. first+15 (the last row repeated).
+/// Packs chunk `chunk` (`groups` groups of 32 k) of rows first .. first+kRows-1 (the last row repeated).
 template <class F, class Panel>
 [[gnu::noinline]] void pack_panel(const ProductArgs& args, std::size_t first, std::size_t chunk, int groups,
                                   Panel& panel) {
-  constexpr bool kWords = std::is_same_v<Panel, WordPanel>;
-  for (int half = 0; half < 2; ++half) {
-    const std::size_t start = first + 8 * static_cast<std::size_t>(half);
+  constexpr bool kWords = Panel::kWords;
+  for (int octet = 0; octet < static_cast<int>(Panel::kRows) / 8; ++octet) {
+    const std::size_t start = first + 8 * static_cast<std::size_t>(octet);
     const PanelRows rows(args.weights, args.row_bytes, start, args.row_end);
     const auto pack_group = [&]<int J>(std::size_t at, int g, const auto& scale_of) {
       if constexpr (kWords) {
@@ -162,14 +167,14 @@ template <class F, class Panel>
               }
               return w;
             },
-            g, half, panel);
+            g, octet, panel);
       } else {
-        pack_bytes([&]<int I>() { return F::template group<V, J>(rows.row[I] + at); }, g, half, panel);
+        pack_bytes([&]<int I>() { return F::template group<V, J>(rows.row[I] + at); }, g, octet, panel);
       }
     };
     if constexpr (F::kFamily == Family::super_block) {
       const std::size_t at = chunk * F::kBlockBytes;
-      pack_super_scales<F>(rows, at, half, panel.scales, kWords);
+      pack_super_scales<F>(rows, at, octet, panel.scales, kWords);
       ScaleLanes<F> scales[8];
       if constexpr (kWords) {
         for (int i = 0; i < 8; ++i) scales[i] = ScaleLanes<F>(F::template scales<V>(rows.row[i] + at));
@@ -186,13 +191,13 @@ template <class F, class Panel>
           pack_group.template operator()<J>(at, b * kGroups + J, 0);
           const int g = b * kGroups + J;
           if constexpr (F::kScaleStep == 32) {
-            _mm256_store_ps(&panel.scales.d[g][8 * half], scales8<F>(block_of));
+            _mm256_store_ps(&panel.scales.d[g][8 * octet], scales8<F>(block_of));
           } else {
-            _mm256_store_ps(&panel.scales.d[2 * g][8 * half], scales8<F, 2 * J>(block_of));
-            _mm256_store_ps(&panel.scales.d[2 * g + 1][8 * half], scales8<F, 2 * J + 1>(block_of));
+            _mm256_store_ps(&panel.scales.d[2 * g][8 * octet], scales8<F, 2 * J>(block_of));
+            _mm256_store_ps(&panel.scales.d[2 * g + 1][8 * octet], scales8<F, 2 * J + 1>(block_of));
           }
           if constexpr (F::kHasMin) {
-            _mm256_store_ps(&panel.scales.min[g][8 * half],
+            _mm256_store_ps(&panel.scales.min[g][8 * octet],
                             halves8(block_of, [](const std::uint8_t* p) { return F::m_bits(p); }));
           }
         });

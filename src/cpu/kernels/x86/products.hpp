@@ -17,8 +17,8 @@ constexpr ProductKernel integer_product(ActivationSpec spec) {
           [](std::size_t m) { return m < GemmFrom ? 0 : gemm_scratch<typename Tile::Panel>(m); },
           [](std::size_t m) -> KernelDescription {
             if (m < GemmFrom) return {"gemv", "blocks read in place, 8 rows at a time", 8, kGemvColumns};
-            constexpr bool kBytes = sizeof(typename Tile::Meta) == sizeof(A8Meta);
-            return {"gemm", kBytes ? "8-bit panels of 16 rows x 256" : "16-bit panels of 16 rows x 256", kPanelRows,
+            using Panel = typename Tile::Panel;
+            return {"gemm", Panel::kWords ? "16-bit panels of rows x 256" : "8-bit panels of rows x 256", Panel::kRows,
                     static_cast<std::size_t>(Tile::kColumns)};
           }};
 }
