@@ -41,7 +41,7 @@ struct Product {
 
 Product run(const InstructionSet& isa, const ProductKernel& kernel, std::span<const std::byte> weights, std::size_t n,
             std::size_t k, std::span<const float> x, std::size_t m, const float* bias = nullptr) {
-  const ActivationSpec& spec = kernel.activations;
+  const ActivationSpec spec = kernel.activations(m);
   const std::size_t chunks = cpu::chunks_of(k);
   const GuardedBuffer w(weights), input(std::as_bytes(x)), out(m * n * sizeof(float));
   const GuardedBuffer values(chunks * m * cpu::kChunk * cpu::value_bytes(spec.precision));
@@ -115,7 +115,7 @@ TEST_P(EveryFormat, GivesTheBitsOfScalarOnAwkwardShapes) {
             const Product expected = run(plain, reference, weights, shape.n, shape.k, x, m);
             const Product found = run(isa, kernel, weights, shape.n, shape.k, x, m);
             EXPECT_TRUE(same_bits(found.y, expected.y)) << "n " << shape.n << " k " << shape.k << " m " << m;
-            if (kernel.activations == reference.activations) {
+            if (kernel.activations(m) == reference.activations(m)) {
               EXPECT_EQ(found.values, expected.values);
               EXPECT_EQ(found.meta, expected.meta);
             }

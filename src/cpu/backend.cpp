@@ -92,8 +92,8 @@ struct Piece {
 
   void prepare(std::size_t row) const noexcept {
     finite()[row] = true;
-    for (std::size_t s = 0; s < layer.specs.size(); ++s) {
-      finite()[row] &= isa.prepare_row(layer.specs[s], input.data + row * input.row_stride, layer.in_features, row, m,
+    for (std::size_t s = 0; s < plan.specs.size(); ++s) {
+      finite()[row] &= isa.prepare_row(plan.specs[s], input.data + row * input.row_stride, layer.in_features, row, m,
                                        scratch + plan.values_at[s], scratch + plan.meta_at[s]);
     }
   }
@@ -106,7 +106,7 @@ struct Piece {
       const std::size_t granules = (parts[p].rows + cpu::kRowGranule - 1) / cpu::kRowGranule;
       if (first < granules) {
         const PartKernels& part = layer.parts[p];
-        const std::size_t s = part.spec;
+        const std::size_t s = plan.spec_of_part[p];
         part.product->run({.weights = reinterpret_cast<const std::uint8_t*>(parts[p].bytes.bytes().data()),
                            .row_bytes = part.row_bytes,
                            .row_begin = first * cpu::kRowGranule,
@@ -251,10 +251,10 @@ Status CpuBackend::gemm_quant(Context& ctx, const HostInput& input, const QuantS
     const Result<std::byte*> scratch = ctx.impl_->scratch.reserve(plan.bytes);
     if (!scratch) return std::unexpected(scratch.error());
     Piece piece{*impl_->isa, s.parts, s.kernels, plan, *scratch, views->input, views->out, 0};
-    for (std::uint64_t done = 0; done < m; done += piece.m) {
+    for (std::uint64_t done = 0, left = plan.pieces; left != 0; done += piece.m, --left) {
       piece.input.data = views->input.data + done * views->input.row_stride;
       piece.out.data = views->out.data + done * views->out.row_stride;
-      piece.m = std::min<std::uint64_t>(m - done, plan.columns);
+      piece.m = cpu::ceil_divide(m - done, left);
       piece.run(*impl_->executor);
     }
     return {};
@@ -297,7 +297,7 @@ Explanation CpuBackend::explain(const QuantStore& store, std::uint64_t m) const 
     part.kind = s.parts[i].kind;
     part.rows = s.parts[i].rows;
     part.requested = s.precision;
-    const cpu::ActivationSpec& spec = s.kernels.parts[i].product->activations;
+    const cpu::ActivationSpec& spec = plan.specs[plan.spec_of_part[i]];
     part.runs = spec.precision == Precision::f32 ? Precision::f32 : spec.max_q == 127 ? Precision::a8 : Precision::a16;
     part.instruction_set = impl_->isa->name;
     part.kernel = d.kernel;

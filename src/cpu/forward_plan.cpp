@@ -36,9 +36,6 @@ Result<LayerKernels> choose_kernels(const InstructionSet& isa, std::span<const Q
     p.row_bytes = *bytes;
     p.first_column = column;
     column += part.rows;
-    const auto known = std::ranges::find(layer.specs, p.product->activations);
-    p.spec = static_cast<std::size_t>(known - layer.specs.begin());
-    if (known == layer.specs.end()) layer.specs.push_back(p.product->activations);
     layer.parts.push_back(p);
   }
   return layer;
@@ -47,10 +44,17 @@ Result<LayerKernels> choose_kernels(const InstructionSet& isa, std::span<const Q
 ForwardPlan plan_forward(const LayerKernels& layer, std::span<const QuantPart> parts, std::uint64_t m,
                          std::size_t threads) {
   ForwardPlan plan;
-  plan.columns = std::min<std::uint64_t>(m, kMaxColumns);
+  plan.pieces = ceil_divide(m, kMaxColumns);
+  plan.columns = ceil_divide(m, plan.pieces);
+  for (const PartKernels& part : layer.parts) {
+    const ActivationSpec spec = part.product->activations(std::max<std::size_t>(plan.columns, 1));
+    const auto known = std::ranges::find(plan.specs, spec);
+    plan.spec_of_part.push_back(static_cast<std::size_t>(known - plan.specs.begin()));
+    if (known == plan.specs.end()) plan.specs.push_back(spec);
+  }
   const std::size_t chunks = chunks_of(layer.in_features);
   std::size_t at = 0;
-  for (const ActivationSpec& spec : layer.specs) {
+  for (const ActivationSpec& spec : plan.specs) {
     plan.values_at.push_back(at);
     at += align(chunks * plan.columns * kChunk * value_bytes(spec.precision));
     plan.meta_at.push_back(at);

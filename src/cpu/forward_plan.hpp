@@ -17,7 +17,6 @@ struct PartKernels {
   const FormatKernels* format = nullptr;
   const ProductKernel* product = nullptr;
   std::size_t row_bytes = 0;
-  std::size_t spec = 0;          ///< index into LayerKernels::specs
   std::size_t first_column = 0;  ///< of its outputs
 };
 
@@ -26,7 +25,6 @@ struct LayerKernels {
   std::size_t in_features = 0;
   std::size_t out_features = 0;
   std::vector<PartKernels> parts;
-  std::vector<ActivationSpec> specs;  ///< the distinct preparations: each runs once, whoever needs it
 };
 
 /// Chooses the kernels of every part. `unsupported` if the instruction set lacks one.
@@ -36,16 +34,25 @@ struct LayerKernels {
 
 /// Offsets into the scratch block for pieces of up to `columns` rows and `lanes` concurrent workers.
 struct ForwardPlan {
-  std::size_t columns = 0;            ///< activation rows of a piece: min(m, kMaxColumns)
+  std::size_t pieces = 0;             ///< of nearly equal size, so that all are in the same regime of their kernels
+  std::size_t columns = 0;            ///< activation rows of the largest piece, at most kMaxColumns
   std::size_t lanes = 1;              ///< workers that share the rows
   std::size_t granules_per_item = 1;  ///< work item: this many times kRowGranule rows
   std::size_t items = 0;
+  /// The distinct preparations: each runs once, whoever needs it.
+  std::vector<ActivationSpec> specs;
+  std::vector<std::size_t> spec_of_part;
   std::vector<std::size_t> values_at, meta_at;  ///< per spec
   std::size_t finite_at = 0;                    ///< one byte per row: is it finite
   std::size_t lane_at = 0;                      ///< scratch of lane 0
   std::size_t lane_bytes = 0;
   std::size_t bytes = 0;  ///< of all
 };
+
+/// a / b rounded up, 0 if b is 0. Does not overflow.
+constexpr std::uint64_t ceil_divide(std::uint64_t a, std::uint64_t b) {
+  return b == 0 ? 0 : a / b + (a % b != 0 ? 1 : 0);
+}
 
 [[nodiscard]] ForwardPlan plan_forward(const LayerKernels& layer, std::span<const QuantPart> parts, std::uint64_t m,
                                        std::size_t threads);

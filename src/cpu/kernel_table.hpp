@@ -40,7 +40,9 @@ struct KernelDescription {
 };
 
 struct ProductKernel {
-  ActivationSpec activations;
+  /// How the kernel wants m activation rows: it may take bytes in its GEMV and words in its GEMM. The same for all
+  /// m >= kMaxColumns / 2, so that the pieces of a larger m agree.
+  ActivationSpec (*activations)(std::size_t m);
   void (*run)(const ProductArgs&) noexcept;
   std::size_t (*scratch_bytes)(std::size_t m);
   KernelDescription (*describe)(std::size_t m);

@@ -21,12 +21,12 @@ struct Isa {
     // From this m on a panel pays: measured, docs/performance.md.
     constexpr std::size_t kGemmFrom = F::kFamily == Family::super_block ? 9 : 5;
     if constexpr (F::kFamily == Family::float_weight || P == Precision::f32) {
-      return f32_product<F, Avx2F32Tile>(activation_spec<F, P>());
+      return f32_product<F, Avx2F32Tile>();
     } else if constexpr (P == Precision::a8 && F::kMaxU <= 128) {
-      return integer_product<F, Avx2Dot, Avx2ByteTile<F>, kGemmFrom>(activation_spec<F, P>());
+      return integer_product<F, P, Avx2Dot, Avx2ByteTile<F>, kGemmFrom>();
     } else {
-      // u up to 255: two products would not fit int16. The same integers through 16-bit multiplies.
-      return integer_product<F, Avx2Dot, Avx2WordTile<F>, kGemmFrom>(widened(activation_spec<F, P>()));
+      // a8 with u up to 255: two products would not fit int16. The same integers through 16-bit multiplies.
+      return integer_product<F, P, Avx2Dot, Avx2WordTile<F>, kGemmFrom>();
     }
   }
 };

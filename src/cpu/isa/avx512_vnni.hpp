@@ -21,11 +21,11 @@ struct Isa {
     // From this m on a panel pays: measured, docs/performance.md.
     constexpr std::size_t kGemmFrom = F::kFamily == Family::super_block ? 9 : 5;
     if constexpr (F::kFamily == Family::float_weight || P == Precision::f32) {
-      return f32_product<F, Avx512F32Tile>(activation_spec<F, P>());
+      return f32_product<F, Avx512F32Tile>();
     } else if constexpr (P == Precision::a8) {
-      return integer_product<F, Avx512Dot, DotByteTile<F, ZmmRows>, kGemmFrom>(activation_spec<F, P>());
+      return integer_product<F, P, Avx512Dot, DotByteTile<F, ZmmRows>, kGemmFrom>();
     } else {
-      return integer_product<F, Avx512Dot, DotWordTile<F, ZmmRows>, kGemmFrom>(activation_spec<F, P>());
+      return integer_product<F, P, Avx512Dot, DotWordTile<F, ZmmRows>, kGemmFrom>();
     }
   }
 };

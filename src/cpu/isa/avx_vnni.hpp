@@ -21,11 +21,11 @@ struct Isa {
     // From this m on a panel pays: measured, docs/performance.md.
     constexpr std::size_t kGemmFrom = F::kFamily == Family::super_block ? 9 : 5;
     if constexpr (F::kFamily == Family::float_weight || P == Precision::f32) {
-      return f32_product<F, Avx2F32Tile>(activation_spec<F, P>());
+      return f32_product<F, Avx2F32Tile>();
     } else if constexpr (P == Precision::a8) {
-      return integer_product<F, AvxVnniDot, DotByteTile<F, YmmRows>, kGemmFrom>(activation_spec<F, P>());
+      return integer_product<F, P, AvxVnniDot, DotByteTile<F, YmmRows>, kGemmFrom>();
     } else {
-      return integer_product<F, AvxVnniDot, DotWordTile<F, YmmRows>, kGemmFrom>(activation_spec<F, P>());
+      return integer_product<F, P, AvxVnniDot, DotWordTile<F, YmmRows>, kGemmFrom>();
     }
   }
 };

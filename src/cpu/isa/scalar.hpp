@@ -191,10 +191,11 @@ struct Isa {
     const auto describe = [](std::size_t) -> KernelDescription {
       return {"rows", "one row at a time, each block unpacked once for all columns", 1, 1};
     };
-    constexpr ActivationSpec spec = activation_spec<F, P>();
-    if constexpr (spec.precision == Precision::f32) {
+    const auto spec = [](std::size_t) { return activation_spec<F, P>(); };
+    constexpr Precision runs = activation_spec<F, P>().precision;
+    if constexpr (runs == Precision::f32) {
       return {spec, product_f32_scalar<F>, scratch, describe};
-    } else if constexpr (spec.precision == Precision::a8) {
+    } else if constexpr (runs == Precision::a8) {
       return {spec, product_integer_scalar<F, std::int8_t, A8Meta>, scratch, describe};
     } else {
       return {spec, product_integer_scalar<F, std::int16_t, A16Meta>, scratch, describe};

@@ -38,12 +38,5 @@ constexpr ActivationSpec activation_spec() {
   }
 }
 
-/// The same integers of precision a8 stored in the 16-bit layout, for instruction sets whose 8-bit
-/// multiply cannot take the full range of a format's weights.
-constexpr ActivationSpec widened(ActivationSpec spec) {
-  spec.precision = Precision::a16;
-  return spec;
-}
-
 }  // namespace
 }  // namespace quantlinear::cpu

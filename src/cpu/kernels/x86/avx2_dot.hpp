@@ -10,6 +10,21 @@ namespace quantlinear::cpu {
 namespace {
 
 struct Avx2Dot {
+  /// Whether integer sums are those of q * a rather than of u * a. Two products of bytes beyond 128 do not fit int16:
+  /// their sign goes to the activations.
+  template <class F, class Meta>
+  static constexpr bool kSigned = F::kMaxU > 128 && sizeof(Meta) == sizeof(A8Meta);
+
+  template <class F>
+  [[gnu::always_inline]] static __m256i byte_products(__m256i u, __m256i a) {
+    if constexpr (F::kMaxU <= 128) {
+      return _mm256_maddubs_epi16(u, a);
+    } else {
+      const __m256i w = _mm256_sub_epi8(u, _mm256_set1_epi8(static_cast<char>(F::kOffset)));
+      return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w));
+    }
+  }
+
   /// sum over j of factor * t_j * (sum of a over sub-block j), t = mins or scales; spread over lanes.
   template <class F>
   [[gnu::always_inline]] static __m256i with_sums(__m128i t_bytes, int factor, const A8Meta& meta) {
@@ -39,7 +54,6 @@ struct Avx2Dot {
   template <class F, int C>
   [[gnu::always_inline]] static void super_block_sums(const std::uint8_t* block, const ChunkX<A8Meta>& x,
                                                       LaneSums<F, C>& r) {
-    static_assert(F::kMaxU <= 128, "two products of vpmaddubsw must fit int16");
     const __m128i scale_bytes = F::template scales<V>(block);
     const ScaleLanesFor<F, C> scales(scale_bytes);
     for (int c = 0; c < C; ++c) r.s[c] = _mm256_setzero_si256();
@@ -47,12 +61,12 @@ struct Avx2Dot {
       const __m256i u = F::template group<V, J>(block);
       const __m256i scale = scales.template lanes<J>();
       for (int c = 0; c < C; ++c) {
-        const __m256i products = _mm256_maddubs_epi16(u, load256(x.column(c) + 32 * J));
+        const __m256i products = byte_products<F>(u, load256(x.column(c) + 32 * J));
         r.s[c] = _mm256_add_epi32(r.s[c], _mm256_madd_epi16(products, scale));
       }
     });
     for (int c = 0; c < C; ++c) {
-      if constexpr (F::kOffset != 0)
+      if constexpr (F::kOffset != 0 && !kSigned<F, A8Meta>)
         r.s[c] = _mm256_sub_epi32(r.s[c], with_sums<F>(scale_bytes, F::kOffset, x.meta[c]));
       if constexpr (F::kHasMin && !MinsOf8::kUsed<F, A8Meta>)
         r.m[c] = with_sums<F>(F::template mins<V>(block), 1, x.meta[c]);
@@ -83,23 +97,12 @@ struct Avx2Dot {
     }
   }
 
-  /// Whether unit_sums are sums of q * a rather than of u * a: bytes beyond 128 go through vpsignb.
-  template <class F, class Meta>
-  static constexpr bool kSigned = F::kMaxU > 128 && sizeof(Meta) == sizeof(A8Meta);
-
   /// Integer products of a unit of one row (gemv_small.hpp): each 128-bit half holds those of one step.
   template <class F, int N>
   [[gnu::always_inline]] static __m256i unit_products(const __m256i (&u)[N], const UnitX<A8Meta, N>& x) {
     const __m256i ones = _mm256_set1_epi16(1);
     __m256i p[N];
-    for (int i = 0; i < N; ++i) {
-      if constexpr (F::kMaxU > 128) {
-        const __m256i w = _mm256_sub_epi8(u[i], _mm256_set1_epi8(static_cast<char>(F::kOffset)));
-        p[i] = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x.a[i], w));
-      } else {
-        p[i] = _mm256_maddubs_epi16(u[i], x.a[i]);
-      }
-    }
+    for (int i = 0; i < N; ++i) p[i] = byte_products<F>(u[i], x.a[i]);
     if constexpr (N == 1) {
       return _mm256_madd_epi16(p[0], ones);
     } else if constexpr (4 * 127 * F::kMaxU <= 32767) {

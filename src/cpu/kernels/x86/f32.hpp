@@ -144,8 +144,9 @@ inline std::size_t f32_scratch(std::size_t m) {
 }
 
 template <class F, class Tile>
-constexpr ProductKernel f32_product(ActivationSpec spec) {
-  return {spec, product_f32<F, Tile>, f32_scratch, [](std::size_t m) -> KernelDescription {
+constexpr ProductKernel f32_product() {
+  return {[](std::size_t) { return ActivationSpec{Precision::f32, 256, 0}; }, product_f32<F, Tile>, f32_scratch,
+          [](std::size_t m) -> KernelDescription {
             if (m < kF32GemmFrom) return {"gemv", "blocks read in place, decoded to f32 in registers", 8, 2};
             return {"gemm", "16 rows x 256 decoded to an f32 panel in the first-level cache", Tile::kRows,
                     static_cast<std::size_t>(Tile::kColumns)};

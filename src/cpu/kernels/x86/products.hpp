@@ -1,6 +1,7 @@
 // A product kernel of the integer precisions: GEMV below a certain m, GEMM from there on.
 #pragma once
 
+#include "cpu/kernels/specs.hpp"
 #include "cpu/kernels/x86/gemm.hpp"
 #include "cpu/kernels/x86/prepare.hpp"
 
@@ -8,11 +9,17 @@ namespace quantlinear::cpu {
 namespace {
 
 /// GemmFrom: the m from which unpacking a panel pays.
-template <class F, class Dot, class Tile, std::size_t GemmFrom>
-constexpr ProductKernel integer_product(ActivationSpec spec) {
-  return {spec,
+/// P: the integers to compute with. Tiles of words take the same integers in 16-bit form.
+template <class F, Precision P, class Dot, class Tile, std::size_t GemmFrom>
+constexpr ProductKernel integer_product() {
+  using GemvMeta = std::conditional_t<P == Precision::a8, A8Meta, A16Meta>;
+  return {[](std::size_t m) {
+            ActivationSpec spec = activation_spec<F, P>();
+            if (m >= GemmFrom && Tile::Panel::kWords) spec.precision = Precision::a16;
+            return spec;
+          },
           [](const ProductArgs& args) noexcept {
-            args.x.m < GemmFrom ? gemv<F, typename Tile::Meta, Dot>(args) : gemm<F, Tile>(args);
+            args.x.m < GemmFrom ? gemv<F, GemvMeta, Dot>(args) : gemm<F, Tile>(args);
           },
           [](std::size_t m) { return m < GemmFrom ? 0 : gemm_scratch<typename Tile::Panel>(m); },
           [](std::size_t m) -> KernelDescription {
