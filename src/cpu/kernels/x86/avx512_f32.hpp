@@ -12,6 +12,7 @@ namespace {
 struct Avx512F32Tile {
   static constexpr std::size_t kRows = 8;
   static constexpr int kColumns = 6;
+  static constexpr bool kPlainPanel = false;
 
   static void store_group(float* panel, std::size_t row, std::size_t group, const Floats32& w) {
     float* out = panel + row / 2 * 2 * kChunk + 8 * (row % 2) + 64 * group;
@@ -19,9 +20,9 @@ struct Avx512F32Tile {
   }
 
   template <int C>
-  [[gnu::always_inline]] static void multiply(const float* panel, std::size_t row, const float* x, std::size_t count,
-                                              float* results) {
-    panel += row * kChunk;
+  [[gnu::always_inline]] static void multiply(const std::uint8_t* source, std::size_t, std::size_t row, const float* x,
+                                              std::size_t count, float* results) {
+    const float* panel = reinterpret_cast<const float*>(source) + row * kChunk;
     __m512 s[4][C];
     for (auto& v : s) {
       for (auto& w : v) w = _mm512_setzero_ps();

@@ -54,16 +54,18 @@ template <class F, int C>
 struct Avx2F32Tile {
   static constexpr std::size_t kRows = 4;
   static constexpr int kColumns = 3;
+  static constexpr bool kPlainPanel = true;  ///< f32 weights in memory look like a panel
 
   static void store_group(float* panel, std::size_t row, std::size_t group, const Floats32& w) {
     store32(panel + row * kChunk + 32 * group, w);
   }
 
-  /// Rows row .. row+3 of the panel against C columns of a chunk, added to the results [column][16].
+  /// Rows row .. row+3 of the panel, `stride` bytes apart, against C columns of a chunk, added to the results
+  /// [column][16].
   template <int C>
-  [[gnu::always_inline]] static void multiply(const float* panel, std::size_t row, const float* x, std::size_t count,
-                                              float* results) {
-    panel += row * kChunk;
+  [[gnu::always_inline]] static void multiply(const std::uint8_t* panel, std::size_t stride, std::size_t row,
+                                              const float* x, std::size_t count, float* results) {
+    panel += row * stride;
     __m256 s[kRows][C];
     for (auto& v : s) {
       for (auto& w : v) w = _mm256_setzero_ps();
@@ -72,7 +74,7 @@ struct Avx2F32Tile {
       __m256 xv[C];
       for (int c = 0; c < C; ++c) xv[c] = _mm256_loadu_ps(x + static_cast<std::size_t>(c) * kChunk + k);
       for (std::size_t r = 0; r < kRows; ++r) {
-        const __m256 w = _mm256_loadu_ps(panel + r * kChunk + k);
+        const __m256 w = _mm256_loadu_ps(reinterpret_cast<const float*>(panel + r * stride + 4 * k));
         for (int c = 0; c < C; ++c) s[r][c] = _mm256_fmadd_ps(w, xv[c], s[r][c]);
       }
     }
@@ -95,8 +97,18 @@ void gemm_f32(const ProductArgs& args) noexcept {
     std::memset(tile, 0, m * kF32PanelRows * sizeof(float));
     for (std::size_t k = 0; k < args.in_features; k += kChunk) {
       const std::size_t count = args.in_features - k < kChunk ? args.in_features - k : kChunk;
-      const std::uint8_t* block = args.weights + row * args.row_bytes + k / F::kBlockElements * F::kBlockBytes;
+      const std::size_t at = k / F::kBlockElements * F::kBlockBytes;
+      const std::size_t ahead = at + kPrefetch < args.row_bytes ? kPrefetch : kPrefetch + 15 * args.row_bytes;
+      const std::uint8_t* block = args.weights + row * args.row_bytes + at;
+      const auto* source = reinterpret_cast<const std::uint8_t*>(panel);
+      std::size_t stride = kChunk * sizeof(float);
+      if (F::kType == GgufQuantType::F32 && Tile::kPlainPanel && rows == kF32PanelRows && count % 8 == 0) {
+        source = block;
+        stride = args.row_bytes;
+      }
       for (std::size_t r = 0; r < rows; ++r) {
+        prefetch<static_cast<int>(kChunk / F::kBlockElements * F::kBlockBytes)>(block + r * args.row_bytes + ahead);
+        if (source == block) continue;
         for_each_group<F>(block + r * args.row_bytes, count,
                           [&](std::size_t g, const Floats32& w) { Tile::store_group(panel, r, g, w); });
       }
@@ -105,11 +117,12 @@ void gemm_f32(const ProductArgs& args) noexcept {
       const auto columns = [&]<int C>() {
         const float* x = f32_values(args.x, k / kChunk, c);
         for (std::size_t r = 0; r < rows; r += Tile::kRows) {
-          Tile::template multiply<C>(panel, r, x, padded, tile + c * kF32PanelRows);
+          Tile::template multiply<C>(source, stride, r, x, padded, tile + c * kF32PanelRows);
         }
         c += C;
       };
-      while (c + Tile::kColumns <= m) columns.template operator()<Tile::kColumns>();
+      // Four are better two and two than three and one: one column does not fill the multipliers.
+      while (c + Tile::kColumns <= m && m - c != 4) columns.template operator()<Tile::kColumns>();
       while (c + 2 <= m) columns.template operator()<2>();
       if (c < m) columns.template operator()<1>();
     }

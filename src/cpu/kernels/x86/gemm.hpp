@@ -10,6 +10,17 @@
 namespace quantlinear::cpu {
 namespace {
 
+/// Fetches what the next panel is made of, while this one is multiplied: chunk `chunk` of the rows from `row` on, or
+/// the first chunk of those after them.
+template <class F, std::size_t Rows>
+[[gnu::always_inline]] inline void prefetch_panel(const ProductArgs& args, std::size_t row, std::size_t chunk) {
+  constexpr std::size_t kChunkBytes = kChunk / F::kBlockElements * F::kBlockBytes;
+  const bool same_rows = chunk * kChunk < args.in_features;
+  const std::uint8_t* p =
+      args.weights + (same_rows ? row : row + Rows) * args.row_bytes + (same_rows ? chunk * kChunkBytes : 0);
+  for (std::size_t r = 0; r < Rows; ++r) prefetch<static_cast<int>(kChunkBytes)>(p + r * args.row_bytes);
+}
+
 /// Tile must offer: kColumns, Panel, Meta, and
 ///   template <int C> static void chunk(const Panel&, int groups, const ChunkX<Meta>&, float* tile)
 /// which adds one chunk of C columns to tile [C][Panel::kRows].
@@ -27,6 +38,7 @@ void gemm(const ProductArgs& args) noexcept {
       const std::size_t left = (args.in_features - chunk * kChunk) / 32;
       const int groups = left < 8 ? static_cast<int>(left) : 8;
       pack_panel<F>(args, row, chunk, groups, panel);
+      prefetch_panel<F, kRows>(args, row, chunk + 1 < chunks ? chunk + 1 : chunks);
       std::size_t c = 0;
       const auto step = [&]<int C>() {
         Tile::template chunk<C>(panel, groups, ChunkX<typename Tile::Meta>(args.x, chunk, c), tile + c * kRows);

@@ -127,7 +127,7 @@ struct Rows8 {
 
 /// How far ahead of the block at hand each row stream is fetched, in bytes. By hand, because the hardware prefetcher
 /// stops at each 4 KiB page.
-inline constexpr std::size_t kPrefetch = 1536;
+inline constexpr std::size_t kPrefetch = 4096;
 
 /// In assembly, because GCC drops calls of functions that do nothing but prefetch.
 template <int Bytes>
