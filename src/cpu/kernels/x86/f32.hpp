@@ -49,6 +49,24 @@ template <class F, int C>
   }
 }
 
+/// One column of f32 weights, which are nothing but memory: one row after the other is the fastest way through it.
+template <class F>
+[[gnu::noinline]] __m256 gemv_f32_weights(const ProductArgs& args, const Rows8& rows) {
+  alignas(32) float results[8] = {};
+  for (std::size_t i = 0; i < 8; ++i) {
+    for (std::size_t k = 0; k < args.in_features; k += kChunk) {
+      const std::size_t count = args.in_features - k < kChunk ? args.in_features - k : kChunk;
+      const float* x = f32_values(args.x, k / kChunk, 0);
+      __m256 s = _mm256_setzero_ps();
+      for_each_group<F>(rows.row(i, k * F::kBlockBytes), count, [&](std::size_t g, const Floats32& w) {
+        for (std::size_t j = 0; j < 4; ++j) s = _mm256_fmadd_ps(w.v[j], _mm256_loadu_ps(x + 32 * g + 8 * j), s);
+      });
+      results[i] += sum8(s);
+    }
+  }
+  return _mm256_load_ps(results);
+}
+
 /// The AVX2 tile: 4 rows x 3 columns are 12 accumulators of 16 registers, with 7 loads for 12
 /// multiply-adds. Panel [row][k].
 struct Avx2F32Tile {
@@ -144,7 +162,11 @@ void product_f32(const ProductArgs& args) noexcept {
     const auto pass = [&]<int C>() {
       __m256 acc[C];
       for (int c = 0; c < C; ++c) acc[c] = _mm256_setzero_ps();
-      gemv_f32_rows<F, C>(args, rows, 0, acc);
+      if constexpr (F::kType == GgufQuantType::F32 && C == 1) {
+        acc[0] = gemv_f32_weights<F>(args, rows);
+      } else {
+        gemv_f32_rows<F, C>(args, rows, 0, acc);
+      }
       for (int c = 0; c < C; ++c) store_rows(args, row, rows.skip, rows.count, static_cast<std::size_t>(c), acc[c]);
     };
     if (args.x.m == 1) pass.template operator()<1>();

@@ -94,6 +94,13 @@ struct HalfSums {
   return _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20), _mm256_permute2f128_ps(a, b, 0x31));
 }
 
+/// The canonical f32 sum of one vector.
+[[gnu::always_inline]] inline float sum8(__m256 v) {
+  const __m256 twos = _mm256_add_ps(_mm256_shuffle_ps(v, v, 0x88), _mm256_shuffle_ps(v, v, 0xdd));
+  const __m256 fours = _mm256_add_ps(_mm256_shuffle_ps(twos, twos, 0x88), _mm256_shuffle_ps(twos, twos, 0xdd));
+  return _mm_cvtss_f32(_mm_add_ss(_mm256_castps256_ps128(fours), _mm256_extractf128_ps(fours, 1)));
+}
+
 /// Eight rows of a matrix at equal distances, of which lanes [skip, skip + count) are wanted. The last rows of a matrix
 /// come with some before them; of a matrix of less than eight rows each is taken by itself, eight times. Never reads
 /// past the end.
