@@ -42,6 +42,7 @@ template <class F, int C>
       Lanes8 s[C];
       for (int c = 0; c < C; ++c) s[c][0] = s[c][1] = vdupq_n_f32(0.0f);
       for_each_group<F>(rows.row[i] + at, count, [&](std::size_t g, const Floats32& w) {
+        fence();
         unroll<8>([&]<int J>() {
           for (int c = 0; c < C; ++c) {
             const float* column = x + static_cast<std::size_t>(c) * kChunk + 32 * g;

@@ -10,9 +10,6 @@
 namespace quantlinear::cpu {
 namespace {
 
-/// Columns one pass over four rows takes at the most.
-inline constexpr int kGemvColumns = 4;
-
 /// Where the activations of chunk `chunk` and column `c0` start. Value: int8_t with A8Meta, int16_t with A16Meta.
 template <class Meta>
 struct ChunkX {
@@ -140,16 +137,16 @@ template <class F>
   return m;
 }
 
-/// acc[c] += all of k, for four rows and C columns from c0; super-block formats.
+/// acc[c] += all of k, for four rows and C columns; super-block formats.
 template <class F, class Meta, int C>
-[[gnu::noinline]] void gemv_super(const ProductArgs& args, const Rows4& rows, std::size_t c0, float32x4_t (&out)[C]) {
+[[gnu::noinline]] void gemv_super(const ProductArgs& args, const Rows4& rows, float32x4_t (&out)[C]) {
   const std::size_t blocks = args.in_features / 256;
   float32x4_t acc[C];
 #pragma GCC unroll 4
   for (int c = 0; c < C; ++c) acc[c] = vdupq_n_f32(0.0f);
 #pragma GCC unroll 1
   for (std::size_t b = 0; b < blocks; ++b) {
-    const ChunkX<Meta> x(args.x, b, c0);
+    const ChunkX<Meta> x(args.x, b, 0);
     const std::size_t at = b * F::kBlockBytes;
     int32x4_t s[C][4];
 #pragma GCC unroll 1
@@ -220,7 +217,7 @@ template <int kStep>
 
 /// As gemv_super, for small-block formats: one f32 step per scale (16 or 32 weights).
 template <class F, class Meta, int C>
-[[gnu::noinline]] void gemv_small(const ProductArgs& args, const Rows4& rows, std::size_t c0, float32x4_t (&out)[C]) {
+[[gnu::noinline]] void gemv_small(const ProductArgs& args, const Rows4& rows, float32x4_t (&out)[C]) {
   constexpr int kGroups = F::kBlockElements / 32;  // per block
   using Weights = std::conditional_t<std::is_same_v<Meta, A8Meta>, I8x32, Words32>;
   const std::size_t blocks = args.in_features / F::kBlockElements;
@@ -230,7 +227,7 @@ template <class F, class Meta, int C>
 #pragma GCC unroll 1
   for (std::size_t b = 0; b < blocks; ++b) {
     const std::size_t first_group = b * kGroups;
-    const ChunkX<Meta> x(args.x, first_group / 8, c0);
+    const ChunkX<Meta> x(args.x, first_group / 8, 0);
     const std::size_t at = b * F::kBlockBytes;
     float32x4_t d[32 / F::kScaleStep]{}, min{};
     if constexpr (F::kScaleStep == 32) d[0] = scales4<F>(rows, at);
@@ -261,34 +258,25 @@ template <class F, class Meta, int C>
   for (int c = 0; c < C; ++c) out[c] = acc[c];
 }
 
-/// All rows of the call, up to kGemvColumns columns a pass; the rows stay in the caches between passes.
-template <class F, class Meta>
+/// All rows of the call; m is at most kColumns, which is at most 4.
+template <class F, class Meta, std::size_t kColumns>
 void gemv(const ProductArgs& args) noexcept {
   for (std::size_t row = args.row_begin; row < args.row_end; row += 4) {
     const Rows4 rows(args.weights, args.row_bytes, row, args.row_end);
-    const auto pass = [&]<int C>(std::size_t c0) {
+    const auto pass = [&]<int C>() {
       float32x4_t acc[C];
       if constexpr (F::kFamily == Family::super_block) {
-        gemv_super<F, Meta, C>(args, rows, c0, acc);
+        gemv_super<F, Meta, C>(args, rows, acc);
       } else {
-        gemv_small<F, Meta, C>(args, rows, c0, acc);
+        gemv_small<F, Meta, C>(args, rows, acc);
       }
-      for (int c = 0; c < C; ++c) store_rows(args, row, rows.count, c0 + static_cast<std::size_t>(c), acc[c]);
+      for (int c = 0; c < C; ++c) store_rows(args, row, rows.count, static_cast<std::size_t>(c), acc[c]);
     };
-    std::size_t c0 = 0;
-    for (; c0 + 4 <= args.x.m; c0 += 4) pass.template operator()<4>(c0);
-    switch (args.x.m - c0) {
-      case 3:
-        pass.template operator()<3>(c0);
-        break;
-      case 2:
-        pass.template operator()<2>(c0);
-        break;
-      case 1:
-        pass.template operator()<1>(c0);
-        break;
-      default:
-        break;
+    if (args.x.m == 1) pass.template operator()<1>();
+    if (args.x.m == 2) pass.template operator()<2>();
+    if (args.x.m == 3) pass.template operator()<3>();
+    if constexpr (kColumns == 4) {
+      if (args.x.m == 4) pass.template operator()<4>();
     }
   }
 }

@@ -22,6 +22,7 @@ struct SdotTile {
   template <int C>
   [[gnu::always_inline]] static void multiply16(const std::int8_t* w, const std::int8_t* const (&x)[C], std::size_t k,
                                                 int32x4_t (&p)[2 * C]) {
+    fence();
     int8x16_t a[C];
 #pragma GCC unroll 4
     for (int c = 0; c < C; ++c) a[c] = vld1q_s8(x[c] + k);
@@ -50,6 +51,7 @@ struct SmmlaTile {
   template <int C>
   [[gnu::always_inline]] static void multiply16(const std::int8_t* w, const std::int8_t* const (&x)[C], std::size_t k,
                                                 int32x4_t (&p)[2 * C]) {
+    fence();
     int8x16_t a[2][C / 2];
 #pragma GCC unroll 2
     for (int c = 0; c < C / 2; ++c) {
@@ -124,7 +126,6 @@ struct ChunkTile {
     for (int i = 0; i < 2 * C; ++i) p[i] = vdupq_n_s32(0);
 #pragma GCC unroll 2
     for (std::size_t k = 0; k < kStep; k += 16) Tile::template multiply16<C>(w + 8 * k, x.x, kStep * j + k, p);
-    fence();
     if constexpr (kA16) {
 #pragma GCC unroll 8
       for (int i = 0; i < 2 * C; ++i) {
@@ -137,8 +138,8 @@ struct ChunkTile {
       for (std::size_t k = 0; k < kStep; k += 16) {
         Tile::template multiply16<C>(w + 8 * k, x.x, kChunk + kStep * j + k, p);
       }
-      fence();
     }
+    fence();
   }
 
   /// Adds one chunk of eight rows and C columns to tile [column][16].
