@@ -48,14 +48,14 @@ template <int S>
   }
 }
 
-/// 16 signed bytes of four rows, transposed: out[j][0..3].
+/// 16 signed bytes of four rows, transposed into four rows of [j][8].
 template <int kCount>
-[[gnu::always_inline]] inline void store_bytes_by_j(const uint8x16_t (&bytes)[4], std::int32_t (*out)[8]) {
+[[gnu::always_inline]] inline void store_bytes_by_j(const uint8x16_t (&bytes)[4], std::int32_t* out) {
   const I32x16 rows[4] = {I32x16(bytes[0]), I32x16(bytes[1]), I32x16(bytes[2]), I32x16(bytes[3])};
   for (int part = 0; part < kCount / 4; ++part) {
     int32x4_t v[4] = {rows[0].v[part], rows[1].v[part], rows[2].v[part], rows[3].v[part]};
     transpose4(v);
-    for (int i = 0; i < 4; ++i) vst1q_s32(out[4 * part + i], v[i]);
+    for (int i = 0; i < 4; ++i) vst1q_s32(out + 8 * (4 * part + i), v[i]);
   }
 }
 
@@ -97,13 +97,12 @@ template <class F, int S, bool kA16>
   vst1q_f32(panel.d[0] + q4, scales4<F>(rows, at));
   const uint8x16_t scales[4] = {F::template scales<V>(rows.row[0] + at), F::template scales<V>(rows.row[1] + at),
                                 F::template scales<V>(rows.row[2] + at), F::template scales<V>(rows.row[3] + at)};
-  const auto at_quarter = [q4](std::int32_t(&a)[16][8]) { return reinterpret_cast<std::int32_t(*)[8]>(a[0] + q4); };
-  store_bytes_by_j<kSubBlocks>(scales, at_quarter(panel.sub_scale));
+  store_bytes_by_j<kSubBlocks>(scales, panel.sub_scale[0] + q4);
   if constexpr (F::kHasMin) {
     vst1q_f32(panel.min[0] + q4, halves4(rows, at, [](const std::uint8_t* b) { return F::dmin_bits(b); }));
     const uint8x16_t mins[4] = {F::template mins<V>(rows.row[0] + at), F::template mins<V>(rows.row[1] + at),
                                 F::template mins<V>(rows.row[2] + at), F::template mins<V>(rows.row[3] + at)};
-    store_bytes_by_j<kSubBlocks>(mins, at_quarter(panel.mins));
+    store_bytes_by_j<kSubBlocks>(mins, panel.mins[0] + q4);
   }
   unroll<8>([&]<int J>() { pack_group<F, S, kA16, J>(rows, at, J, quarter, panel); });
   if constexpr (kA16) {
@@ -128,8 +127,9 @@ template <class F, int S, bool kA16>
       if constexpr (F::kScaleStep == 32) {
         vst1q_f32(panel.d[g] + 4 * quarter, scales4<F>(rows, at));
       } else {
-        vst1q_f32(panel.d[2 * g] + 4 * quarter, scales4<F, 2 * J>(rows, at));
-        vst1q_f32(panel.d[2 * g + 1] + 4 * quarter, scales4<F, 2 * J + 1>(rows, at));
+        const float32x4_t low = scales4<F, 2 * J>(rows, at), high = scales4<F, 2 * J + 1>(rows, at);
+        vst1q_f32(panel.d[2 * g] + 4 * quarter, low);  // a macro with clang, so no commas
+        vst1q_f32(panel.d[2 * g + 1] + 4 * quarter, high);
       }
       if constexpr (F::kHasMin) {
         vst1q_f32(panel.min[g] + 4 * quarter, halves4(rows, at, [](const std::uint8_t* p) { return F::m_bits(p); }));

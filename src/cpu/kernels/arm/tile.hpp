@@ -72,9 +72,8 @@ struct SmmlaTile {
   }
   template <int C>
   [[gnu::always_inline]] static int32x4_t rows(const std::int32_t* values, int i) {
-    std::int64_t pair;
-    __builtin_memcpy(&pair, values + 2 * (i / (C / 2)), sizeof pair);
-    return vreinterpretq_s32_s64(vdupq_n_s64(pair));
+    const int32x2_t pair = vld1_s32(values + 2 * (i / (C / 2)));
+    return vcombine_s32(pair, pair);
   }
   template <int C>
   [[gnu::always_inline]] static void to_rows(int32x4_t (&p)[2 * C]) {
@@ -144,7 +143,8 @@ struct ChunkTile {
 
   /// Adds one chunk of eight rows and C columns to tile [column][16].
   template <int C>
-  [[gnu::noinline]] static void super_block(const HalfPanel& panel, const Columns<Meta, C>& x, float* tile) {
+  [[gnu::noinline]] static void super_block(const HalfPanel& panel, const Columns<Meta, C>& columns, float* tile) {
+    const Columns<Meta, C> x = columns;  // a copy stays in registers across a fence
     int32x4_t total[2 * C];
 #pragma GCC unroll 8
     for (int i = 0; i < 2 * C; ++i) total[i] = kA16 ? Tile::template rows<C>(panel.start[0], i) : vdupq_n_s32(0);
@@ -196,8 +196,9 @@ struct ChunkTile {
 
   /// The same for small blocks: a step of the f32 chain per scale.
   template <int C>
-  [[gnu::noinline]] static void small_blocks(const HalfPanel& panel, std::size_t groups, const Columns<Meta, C>& x,
-                                             float* tile) {
+  [[gnu::noinline]] static void small_blocks(const HalfPanel& panel, std::size_t groups,
+                                             const Columns<Meta, C>& columns, float* tile) {
+    const Columns<Meta, C> x = columns;
     constexpr std::size_t kScales = 32 / kStep;  // per group
     float32x4_t acc[2 * C];
 #pragma GCC unroll 8
