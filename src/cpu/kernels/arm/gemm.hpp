@@ -83,19 +83,16 @@ void gemm(const ProductArgs& args) noexcept {
 
 template <class F, class Tile, class Meta>
 constexpr ProductKernel integer_product(ActivationSpec spec) {
-  // From this m on a panel pays, by the count of instructions: docs/performance.md.
-  constexpr std::size_t kGemmFrom = F::kFamily == Family::small_block && std::is_same_v<Meta, A8Meta> ? 5 : 4;
-  return {spec,
-          [](const ProductArgs& args) noexcept {
-            args.x.m < kGemmFrom ? gemv<F, Meta, kGemmFrom - 1>(args) : gemm<F, Tile, Meta>(args);
-          },
-          [](std::size_t m) -> std::size_t {
-            return m < kGemmFrom ? 0 : sizeof(GemmScratch) + m * kPanelRows * sizeof(float);
-          },
-          [](std::size_t m) -> KernelDescription {
-            if (m < kGemmFrom) return {"gemv", "blocks read in place, 4 rows at a time", 4, kGemmFrom - 1};
-            return {"gemm", "8-bit panels of 16 rows x 256", 8, 4};
-          }};
+  return {
+      spec,
+      [](const ProductArgs& args) noexcept { args.x.m < kGemmFrom ? gemv<F, Meta>(args) : gemm<F, Tile, Meta>(args); },
+      [](std::size_t m) -> std::size_t {
+        return m < kGemmFrom ? 0 : sizeof(GemmScratch) + m * kPanelRows * sizeof(float);
+      },
+      [](std::size_t m) -> KernelDescription {
+        if (m < kGemmFrom) return {"gemv", "blocks read in place, 4 rows at a time", 4, kGemmFrom - 1};
+        return {"gemm", "8-bit panels of 16 rows x 256", 8, 4};
+      }};
 }
 
 }  // namespace

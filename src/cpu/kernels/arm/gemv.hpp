@@ -5,6 +5,8 @@
 // which fits 16 bits, by smlal.
 #pragma once
 
+#include <type_traits>
+
 #include "cpu/kernels/arm/neon.hpp"
 
 namespace quantlinear::cpu {
@@ -47,12 +49,12 @@ template <class F, int C>
                                         int32x4_t (&s)[C][4]) {
   const I32x16 scales[2] = {I32x16(F::template scales<V>(block[0])), I32x16(F::template scales<V>(block[1]))};
   int32x4_t total[2][C];
-#pragma GCC unroll 4
+#pragma GCC unroll 3
   for (int c = 0; c < C; ++c) total[0][c] = total[1][c] = vdupq_n_s32(0);
   unroll<8>([&]<int J>() {
     const I8x32 w[2] = {signed_bytes<F>(F::template group<V, J>(block[0])),
                         signed_bytes<F>(F::template group<V, J>(block[1]))};
-#pragma GCC unroll 4
+#pragma GCC unroll 3
     for (int c = 0; c < C; ++c) {
       const std::int8_t* a = x.column(c) + 32 * J;
 #pragma GCC unroll 2
@@ -68,7 +70,7 @@ template <class F, int C>
       }
     }
   });
-#pragma GCC unroll 4
+#pragma GCC unroll 3
   for (int c = 0; c < C; ++c) {
     s[c][first] = total[0][c];
     s[c][first + 1] = total[1][c];
@@ -85,7 +87,7 @@ template <class F, int C>
     const int8x16_t bytes = vreinterpretq_s8_u8(F::template scales<V>(block[r]));
     scales[r][0] = vmovl_s8(vget_low_s8(bytes));
     scales[r][1] = vmovl_high_s8(bytes);
-#pragma GCC unroll 4
+#pragma GCC unroll 3
     for (int c = 0; c < C; ++c) total[r][c] = vdupq_n_s32(0);
   }
   unroll<8>([&]<int J>() {
@@ -100,7 +102,7 @@ template <class F, int C>
       w[r].v[2] = vmulq_laneq_s16(w[r].v[2], scales[r][kLow / 8], kLow % 8);
       w[r].v[3] = vmulq_laneq_s16(w[r].v[3], scales[r][kHigh / 8], kHigh % 8);
     }
-#pragma GCC unroll 4
+#pragma GCC unroll 3
     for (int c = 0; c < C; ++c) {
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) {
@@ -110,7 +112,7 @@ template <class F, int C>
       }
     }
   });
-#pragma GCC unroll 4
+#pragma GCC unroll 3
   for (int c = 0; c < C; ++c) {
     s[c][first] = total[0][c];
     s[c][first + 1] = total[1][c];
@@ -142,7 +144,7 @@ template <class F, class Meta, int C>
 [[gnu::noinline]] void gemv_super(const ProductArgs& args, const Rows4& rows, float32x4_t (&out)[C]) {
   const std::size_t blocks = args.in_features / 256;
   float32x4_t acc[C];
-#pragma GCC unroll 4
+#pragma GCC unroll 3
   for (int c = 0; c < C; ++c) acc[c] = vdupq_n_f32(0.0f);
 #pragma GCC unroll 1
   for (std::size_t b = 0; b < blocks; ++b) {
@@ -157,7 +159,7 @@ template <class F, class Meta, int C>
     const float32x4_t d = scales4<F>(rows, at);
     float32x4_t dmin{};
     if constexpr (F::kHasMin) dmin = halves4(rows, at, [](const std::uint8_t* p) { return F::dmin_bits(p); });
-#pragma GCC unroll 4
+#pragma GCC unroll 3
     for (int c = 0; c < C; ++c) {
       const float da = x.meta[c].scale[0];
       acc[c] = vfmaq_f32(acc[c], vmulq_n_f32(d, da), vcvtq_f32_s32(sums4(s[c])));
@@ -169,7 +171,7 @@ template <class F, class Meta, int C>
       }
     }
   }
-#pragma GCC unroll 4
+#pragma GCC unroll 3
   for (int c = 0; c < C; ++c) out[c] = acc[c];
 }
 
@@ -222,7 +224,7 @@ template <class F, class Meta, int C>
   using Weights = std::conditional_t<std::is_same_v<Meta, A8Meta>, I8x32, Words32>;
   const std::size_t blocks = args.in_features / F::kBlockElements;
   float32x4_t acc[C];
-#pragma GCC unroll 4
+#pragma GCC unroll 3
   for (int c = 0; c < C; ++c) acc[c] = vdupq_n_f32(0.0f);
 #pragma GCC unroll 1
   for (std::size_t b = 0; b < blocks; ++b) {
@@ -240,7 +242,7 @@ template <class F, class Meta, int C>
       }
       const auto weights = [&](int i) { return Weights(signed_bytes<F>(F::template group<V, J>(rows.row[i] + at))); };
       const Weights w[4] = {weights(0), weights(1), weights(2), weights(3)};
-#pragma GCC unroll 4
+#pragma GCC unroll 3
       for (int c = 0; c < C; ++c) {
         const GroupSums<F::kScaleStep> sums = group_sums<F::kScaleStep>(w, x.column(c) + 32 * g);
         const float da = x.meta[c].scale[g];
@@ -254,12 +256,15 @@ template <class F, class Meta, int C>
       }
     });
   }
-#pragma GCC unroll 4
+#pragma GCC unroll 3
   for (int c = 0; c < C; ++c) out[c] = acc[c];
 }
 
-/// All rows of the call; m is at most kColumns, which is at most 4.
-template <class F, class Meta, std::size_t kColumns>
+/// From this m on a panel pays, by the count of instructions: docs/performance.md.
+inline constexpr std::size_t kGemmFrom = 4;
+
+/// All rows of the call, for m < kGemmFrom.
+template <class F, class Meta>
 void gemv(const ProductArgs& args) noexcept {
   for (std::size_t row = args.row_begin; row < args.row_end; row += 4) {
     const Rows4 rows(args.weights, args.row_bytes, row, args.row_end);
@@ -275,9 +280,6 @@ void gemv(const ProductArgs& args) noexcept {
     if (args.x.m == 1) pass.template operator()<1>();
     if (args.x.m == 2) pass.template operator()<2>();
     if (args.x.m == 3) pass.template operator()<3>();
-    if constexpr (kColumns == 4) {
-      if (args.x.m == 4) pass.template operator()<4>();
-    }
   }
 }
 

@@ -10,6 +10,8 @@
 // and the last sum is the panel's. Two sdot of 16 products cost half of four smlal of 4.
 #pragma once
 
+#include <type_traits>
+
 #include "cpu/kernels/arm/panel.hpp"
 
 namespace quantlinear::cpu {
