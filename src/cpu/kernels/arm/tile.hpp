@@ -213,10 +213,14 @@ struct ChunkTile {
       const std::size_t g = j / kScales;
 #pragma GCC unroll 8
       for (int i = 0; i < 2 * C; ++i) {
-        const Meta& meta = *x.meta[i % C];
-        const float32x4_t scale = vmulq_n_f32(vld1q_f32(panel.d[j] + 4 * (i / C)), meta.scale[g]);
+        const float32x4_t scale = vmulq_n_f32(vld1q_f32(panel.d[j] + 4 * (i / C)), x.meta[i % C]->scale[g]);
         acc[i] = vfmaq_f32(acc[i], scale, vcvtq_f32_s32(p[i]));
-        if constexpr (F::kHasMin) {
+      }
+      if constexpr (F::kHasMin) {
+        fence();
+#pragma GCC unroll 8
+        for (int i = 0; i < 2 * C; ++i) {
+          const Meta& meta = *x.meta[i % C];
           const float32x4_t min = vmulq_n_f32(vld1q_f32(panel.min[g] + 4 * (i / C)), meta.scale[g]);
           acc[i] = vfmaq_n_f32(acc[i], min, static_cast<float>(meta.sums32[g]));
         }
