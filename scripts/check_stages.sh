@@ -175,6 +175,21 @@ stage_aarch64() {
   # qemu-user cannot fork a process with threads.
   GTEST_FILTER='-ThreadPoolFork.*' ctest --preset aarch64 -j "$jobs" --timeout 1800 -LE python
   python3 scripts/check_isa_symbols.py build/aarch64 --nm aarch64-linux-gnu-nm
+  arm_sets_on max neon_dotprod neon_i8mm scalar
+  arm_sets_on neoverse-n1 neon_dotprod scalar
+  arm_sets_on cortex-a53 scalar
+}
+# arm_sets_on CPU SET...: the tests take exactly these instruction sets on this CPU, and the library works there.
+arm_sets_on() {
+  local cpu=$1 out=build/check/aarch64-sets found
+  local emulator=(qemu-aarch64 -cpu "$cpu" -L /usr/aarch64-linux-gnu)
+  shift
+  mkdir -p $out
+  "${emulator[@]}" build/aarch64/tests/kernels_test --gtest_filter='InstructionSets.*:*MatchesTheGoldenProducts/Q4_K' \
+    --gtest_output="xml:$out/$cpu.xml"
+  found=$(grep -o '[a-z0-9_]*_a8' "$out/$cpu.xml" | sort -u | sed 's/_a8$//' | xargs)
+  [ "$found" = "$*" ]
+  "${emulator[@]}" build/aarch64/tests/fused_test
 }
 
 # The same binary that uses AVX2 here must run on a CPU of 2008, on its scalar path.
