@@ -18,11 +18,11 @@ struct Isa {
   template <class F, Precision P>
   static constexpr ProductKernel product() {
     if constexpr (F::kFamily == Family::float_weight || P == Precision::f32) {
-      return f32_product<F>(activation_spec<F, P>());
+      return f32_product<F>();
     } else if constexpr (P == Precision::a8) {
-      return integer_product<F, SdotTile, A8Meta>(activation_spec<F, P>());
+      return integer_product<F, SdotTile, Precision::a8>();
     } else {
-      return integer_product<F, SdotTile, A16Meta>(activation_spec<F, P>());
+      return integer_product<F, SdotTile, Precision::a16>();
     }
   }
 };

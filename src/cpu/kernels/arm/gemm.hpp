@@ -9,6 +9,7 @@
 
 #include "cpu/kernels/arm/gemv.hpp"
 #include "cpu/kernels/arm/tile.hpp"
+#include "cpu/kernels/specs.hpp"
 
 namespace quantlinear::cpu {
 namespace {
@@ -81,10 +82,11 @@ void gemm(const ProductArgs& args) noexcept {
   }
 }
 
-template <class F, class Tile, class Meta>
-constexpr ProductKernel integer_product(ActivationSpec spec) {
+template <class F, class Tile, Precision P>
+constexpr ProductKernel integer_product() {
+  using Meta = std::conditional_t<P == Precision::a8, A8Meta, A16Meta>;
   return {
-      spec,
+      [](std::size_t) { return activation_spec<F, P>(); },
       [](const ProductArgs& args) noexcept { args.x.m < kGemmFrom ? gemv<F, Meta>(args) : gemm<F, Tile, Meta>(args); },
       [](std::size_t m) -> std::size_t {
         return m < kGemmFrom ? 0 : sizeof(GemmScratch) + m * kPanelRows * sizeof(float);
