@@ -89,7 +89,7 @@ TEST_F(Memory, ScratchGrowsToTheLargestForwardAndIsReused) {
   std::vector<float> y(600 * layer.out_features());
   std::optional<CpuBackend::Context> first = cpu.new_context().value(), second = cpu.new_context().value();
   ASSERT_LT(scratch(1), scratch(40));
-  EXPECT_EQ(scratch(512), scratch(600)) << "more than 512 rows run in pieces";
+  EXPECT_EQ(scratch(300), scratch(600)) << "more than 512 rows run in pieces of equal size";
   for (const std::uint64_t m : {1U, 40U, 1U, 5U}) ASSERT_TRUE(layer.forward(*first, x, y, m));
   EXPECT_EQ(cpu.ledger().transient_bytes, scratch(40));
   ASSERT_TRUE(layer.forward(*second, x, y, 5));
@@ -106,7 +106,7 @@ TEST_F(Memory, ScratchIsBoundedWhateverM) {
   const CpuBackend cpu;
   const std::uint64_t most = cpu.memory_plan(parts(Residence::borrowed), kColumns, 512).value().transient_bytes;
   for (const std::uint64_t m : {std::uint64_t{513}, std::uint64_t{100000}, std::uint64_t{1} << 40}) {
-    EXPECT_EQ(cpu.memory_plan(parts(Residence::borrowed), kColumns, m).value().transient_bytes, most) << m;
+    EXPECT_LE(cpu.memory_plan(parts(Residence::borrowed), kColumns, m).value().transient_bytes, most) << m;
   }
 }
 

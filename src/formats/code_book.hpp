@@ -6,14 +6,17 @@
 namespace quantlinear::formats {
 namespace {
 
-/// Four 7-bit sign indices (28 bits) to 32 sign bits: bit 7 of each byte makes its parity even.
-inline std::uint32_t signs_of(std::uint32_t indices) noexcept {
-  const std::uint32_t seven =
-      (indices & 0x7fu) | ((indices << 1) & 0x7f00u) | ((indices << 2) & 0x7f0000u) | ((indices << 3) & 0x7f000000u);
+/// Bytes of 7 bits: bit 7 makes the parity of each even.
+inline std::uint32_t with_even_parity(std::uint32_t seven) noexcept {
   std::uint32_t parity = seven ^ (seven >> 4);
   parity ^= parity >> 2;
   parity ^= parity >> 1;
   return seven | ((parity & 0x01010101u) << 7);
+}
+/// Four 7-bit sign indices (28 bits) to 32 sign bits.
+inline std::uint32_t signs_of(std::uint32_t indices) noexcept {
+  return with_even_parity((indices & 0x7fu) | ((indices << 1) & 0x7f00u) | ((indices << 2) & 0x7f0000u) |
+                          ((indices << 3) & 0x7f000000u));
 }
 
 /// Offset + magnitude, or offset - magnitude where the bit of `signs` is set.

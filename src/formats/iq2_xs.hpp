@@ -45,12 +45,11 @@ struct IQ2_XS {
   template <class V, int J>
   static typename V::U8x32 group(const std::uint8_t* block) {
     const std::uint64_t codes = le64(block + 2 + 8 * J);
-    const auto code = [&](int i) { return static_cast<std::uint32_t>(codes >> (16 * i)) & 0xffffu; };
-    const std::uint32_t signs =
-        (code(0) >> 9) | ((code(1) >> 9) << 7) | ((code(2) >> 9) << 14) | ((code(3) >> 9) << 21);
-    const auto magnitudes = V::u64x4(iq2_xs_grid[code(0) & 511], iq2_xs_grid[code(1) & 511], iq2_xs_grid[code(2) & 511],
-                                     iq2_xs_grid[code(3) & 511]);
-    return apply_signs<V>(magnitudes, signs_of(signs), kOffset);
+    const auto entry = [&](int i) { return iq2_xs_grid[(codes >> (16 * i)) & 511]; };
+    std::uint64_t signs = (codes >> 9) & 0x007f007f007f007fu;  // to the low bytes of four words, then to four bytes
+    signs = (signs | (signs >> 8)) & 0x0000ffff0000ffffu;
+    const auto sevens = static_cast<std::uint32_t>(signs | (signs >> 16));
+    return apply_signs<V>(V::u64x4(entry(0), entry(1), entry(2), entry(3)), with_even_parity(sevens), kOffset);
   }
 };
 

@@ -51,9 +51,12 @@ struct NVFP4 {
 
   template <class V, int J>
   static typename V::U8x32 group(const std::uint8_t* block) {
-    const std::uint64_t a = le64(block + 4 + 16 * J), b = le64(block + 12 + 16 * J);
+    constexpr std::uint64_t kFirst = 0x0706050403020100u, kSecond = 0x0f0e0d0c0b0a0908u;
     constexpr std::uint64_t kNibbles = 0x0f0f0f0f0f0f0f0fu;
-    return V::lookup(fp4_table<V>(), V::u64x4(a & kNibbles, (a >> 4) & kNibbles, b & kNibbles, (b >> 4) & kNibbles));
+    const auto bytes = V::lookup(V::load16(block + 4 + 16 * J), V::u64x4(kFirst, kFirst, kSecond, kSecond));
+    const auto low = V::bit_and(bytes, V::u64x4(kNibbles, 0, kNibbles, 0));
+    const auto high = V::bit_and(V::template shr<4>(bytes), V::u64x4(0, kNibbles, 0, kNibbles));
+    return V::lookup(fp4_table<V>(), V::bit_or(low, high));
   }
 };
 

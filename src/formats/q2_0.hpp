@@ -28,17 +28,16 @@ struct Q2_0 {
 
   static std::uint16_t d_bits(const std::uint8_t* block) { return le16(block); }
 
+  /// Eight bytes, each four times over; every copy keeps its own pair of bits, which then lies in a nibble at bit 0 or
+  /// bit 2. A look-up moves it to bit 0.
   template <class V, int J>
   static typename V::U8x32 group(const std::uint8_t* block) {
-    const std::uint8_t* p = block + 2 + 8 * J;
-    return V::u32x8(spread(p[0]), spread(p[1]), spread(p[2]), spread(p[3]), spread(p[4]), spread(p[5]), spread(p[6]),
-                    spread(p[7]));
-  }
-
- private:
-  /// The four 2-bit fields of a byte, one per byte.
-  static std::uint32_t spread(std::uint32_t byte) {
-    return (byte | (byte << 6) | (byte << 12) | (byte << 18)) & 0x03030303u;
+    const auto bytes = V::lookup(V::load8(block + 2 + 8 * J), V::u64x4(0x0101010100000000u, 0x0303030302020202u,
+                                                                       0x0505050504040404u, 0x0707070706060606u));
+    constexpr std::uint64_t kOwnPair = 0xc0300c03c0300c03u;
+    const auto pair = V::bit_and(bytes, V::u64x4(kOwnPair, kOwnPair, kOwnPair, kOwnPair));
+    const auto nibble = V::bit_and(V::bit_or(pair, V::template shr<4>(pair)), V::fill(15));
+    return V::lookup(V::u64x2(0x0000000103020100u, 0x0000000300000002u), nibble);
   }
 };
 

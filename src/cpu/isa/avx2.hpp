@@ -19,7 +19,8 @@ struct Isa {
   template <class F, Precision P>
   static constexpr ProductKernel product() {
     // From this m on a panel pays: measured, docs/performance.md.
-    constexpr std::size_t kGemmFrom = F::kFamily == Family::super_block ? 9 : 5;
+    constexpr bool kIsKQuant = F::kType >= GgufQuantType::Q2_K && F::kType <= GgufQuantType::Q6_K;
+    constexpr std::size_t kGemmFrom = kIsKQuant ? 4 : 5;
     if constexpr (F::kFamily == Family::float_weight || P == Precision::f32) {
       return f32_product<F, Avx2F32Tile>();
     } else if constexpr (P == Precision::a8 && F::kMaxU <= 128) {

@@ -55,9 +55,10 @@ template <class F, int J>
   if constexpr (requires { F::d_bits(block); }) {
     return unit_halves(rows, block, [](const std::uint8_t* p) { return F::d_bits(p); });
   } else {
-    alignas(32) float d[8];
-    unroll<8>([&]<int I>() { d[I] = F::scale(rows.row<I>(block), J); });
-    return _mm256_load_ps(d);
+    return _mm256_setr_ps(F::scale(rows.row<0>(block), J), F::scale(rows.row<1>(block), J),
+                          F::scale(rows.row<2>(block), J), F::scale(rows.row<3>(block), J),
+                          F::scale(rows.row<4>(block), J), F::scale(rows.row<5>(block), J),
+                          F::scale(rows.row<6>(block), J), F::scale(rows.row<7>(block), J));
   }
 }
 
