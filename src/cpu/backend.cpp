@@ -23,6 +23,7 @@ struct CpuBackend::Impl {
   CpuOptions options;
   Status status;
   const cpu::InstructionSet* isa = nullptr;
+  std::vector<const cpu::InstructionSet*> choices;  // isa, then what parts fall back to if it fails its proof
   std::shared_ptr<Executor> executor;
   std::shared_ptr<Ledger> ledger = std::make_shared<Ledger>();
 
@@ -31,7 +32,7 @@ struct CpuBackend::Impl {
     if (!status) return std::unexpected(status.error());
     const Result<std::uint64_t> out_features = detail::check_parts(parts, in_features);
     if (!out_features) return std::unexpected(out_features.error());
-    return cpu::choose_kernels(*isa, parts, in_features, *out_features, load.precision.value_or(options.precision));
+    return cpu::choose_kernels(choices, parts, in_features, *out_features, load.precision.value_or(options.precision));
   }
 };
 
@@ -79,7 +80,6 @@ MemoryUse store_use(std::span<const QuantPart> parts) {
 
 /// One piece of a forward: up to kMaxColumns activation rows.
 struct Piece {
-  const cpu::InstructionSet& isa;
   std::span<const QuantPart> parts;
   const LayerKernels& layer;
   const ForwardPlan& plan;
@@ -93,8 +93,8 @@ struct Piece {
   void prepare(std::size_t row) const noexcept {
     finite()[row] = true;
     for (std::size_t s = 0; s < plan.specs.size(); ++s) {
-      finite()[row] &= isa.prepare_row(plan.specs[s], input.data + row * input.row_stride, layer.in_features, row, m,
-                                       scratch + plan.values_at[s], scratch + plan.meta_at[s]);
+      finite()[row] &= plan.prepare_row[s](plan.specs[s], input.data + row * input.row_stride, layer.in_features, row,
+                                           m, scratch + plan.values_at[s], scratch + plan.meta_at[s]);
     }
   }
 
@@ -163,9 +163,13 @@ CpuBackend::CpuBackend(const CpuOptions& options) : impl_(std::make_shared<Impl>
     known += (known.empty() ? "" : ", ") + std::string(isa.name);
     const std::uint32_t missing = isa.features & ~features;
     if (options.instruction_set.empty()) {
-      if (missing == 0) impl_->isa = &isa;
+      if (missing == 0) {
+        impl_->isa = &isa;
+        impl_->choices.insert(impl_->choices.begin(), &isa);
+      }
     } else if (isa.name == options.instruction_set) {
       impl_->isa = &isa;
+      impl_->choices = {&isa};
       if (missing != 0) {
         impl_->status = fail(ErrorCode::unsupported, "instruction_set " + options.instruction_set +
                                                          ": this machine lacks " + cpu::feature_names(missing));
@@ -250,7 +254,7 @@ Status CpuBackend::gemm_quant(Context& ctx, const HostInput& input, const QuantS
     const ForwardPlan plan = cpu::plan_forward(s.kernels, s.parts, m, impl_->executor->concurrency());
     const Result<std::byte*> scratch = ctx.impl_->scratch.reserve(plan.bytes);
     if (!scratch) return std::unexpected(scratch.error());
-    Piece piece{*impl_->isa, s.parts, s.kernels, plan, *scratch, views->input, views->out, 0};
+    Piece piece{s.parts, s.kernels, plan, *scratch, views->input, views->out, 0};
     for (std::uint64_t done = 0, left = plan.pieces; left != 0; done += piece.m, --left) {
       piece.input.data = views->input.data + done * views->input.row_stride;
       piece.out.data = views->out.data + done * views->out.row_stride;
@@ -299,15 +303,17 @@ Explanation CpuBackend::explain(const QuantStore& store, std::uint64_t m) const 
     part.requested = s.precision;
     const cpu::ActivationSpec& spec = plan.specs[plan.spec_of_part[i]];
     part.runs = spec.precision == Precision::f32 ? Precision::f32 : spec.max_q == 127 ? Precision::a8 : Precision::a16;
-    part.instruction_set = impl_->isa->name;
+    part.instruction_set = s.kernels.parts[i].set->name;
     part.kernel = d.kernel;
     part.path = d.path;
     part.tile_rows = d.tile_rows;
     part.tile_columns = d.tile_columns;
-    if (part.runs != part.requested) part.reason = "float weights always run f32";
-    if (!impl_->options.instruction_set.empty()) {
-      part.reason += std::string(part.reason.empty() ? "" : "; ") + "instruction set chosen by the caller";
-    }
+    const auto because = [&part](std::string_view reason) {
+      part.reason += (part.reason.empty() || reason.empty() ? "" : "; ") + std::string(reason);
+    };
+    if (part.runs != part.requested) because("float weights always run f32");
+    because(s.kernels.parts[i].reason);
+    if (!impl_->options.instruction_set.empty()) because("instruction set chosen by the caller");
     e.parts.push_back(std::move(part));
   }
   return e;

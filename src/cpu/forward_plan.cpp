@@ -1,7 +1,7 @@
 #include "cpu/forward_plan.hpp"
 
 #include <algorithm>
-#include <string>
+#include <utility>
 
 namespace quantlinear::cpu {
 namespace {
@@ -17,26 +17,27 @@ constexpr std::size_t kItemsPerLane = 8;
 
 }  // namespace
 
-Result<LayerKernels> choose_kernels(const InstructionSet& isa, std::span<const QuantPart> parts,
-                                    std::uint64_t in_features, std::uint64_t out_features, Precision precision) {
+Result<LayerKernels> choose_kernels(std::span<const InstructionSet* const> choices, std::span<const QuantPart> parts,
+                                    std::uint64_t in_features, std::uint64_t out_features, Precision precision,
+                                    Prover proof) {
   LayerKernels layer;
   layer.in_features = in_features;
   layer.out_features = out_features;
   std::size_t column = 0;
   for (const QuantPart& part : parts) {
+    Result<ProvedSet> proved = first_proved(choices, part.kind, precision, proof);
+    if (!proved) return std::unexpected(std::move(proved.error()));
     PartKernels p;
-    p.format = isa.find(part.kind);
-    if (p.format == nullptr) {
-      return fail(ErrorCode::unsupported,
-                  "cpu: no " + std::string(isa.name) + " kernels for " + std::string(to_string(part.kind)));
-    }
+    p.set = proved->set;
+    p.reason = std::move(proved->reason);
+    p.format = p.set->find(part.kind);
     p.product = &p.format->product[static_cast<std::size_t>(precision)];
     const Result<std::uint64_t> bytes = row_bytes(part.kind, in_features);
     if (!bytes) return std::unexpected(bytes.error());
     p.row_bytes = *bytes;
     p.first_column = column;
     column += part.rows;
-    layer.parts.push_back(p);
+    layer.parts.push_back(std::move(p));
   }
   return layer;
 }
@@ -50,7 +51,10 @@ ForwardPlan plan_forward(const LayerKernels& layer, std::span<const QuantPart> p
     const ActivationSpec spec = part.product->activations(std::max<std::size_t>(plan.columns, 1));
     const auto known = std::ranges::find(plan.specs, spec);
     plan.spec_of_part.push_back(static_cast<std::size_t>(known - plan.specs.begin()));
-    if (known == plan.specs.end()) plan.specs.push_back(spec);
+    if (known == plan.specs.end()) {
+      plan.specs.push_back(spec);
+      plan.prepare_row.push_back(part.set->prepare_row);
+    }
   }
   const std::size_t chunks = chunks_of(layer.in_features);
   std::size_t at = 0;

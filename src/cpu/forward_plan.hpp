@@ -5,19 +5,23 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "cpu/kernel_table.hpp"
+#include "cpu/proof.hpp"
 #include "quantlinear/backend.hpp"
 
 namespace quantlinear::cpu {
 
 /// One part of a store as the kernels see it.
 struct PartKernels {
+  const InstructionSet* set = nullptr;  ///< whose kernels these are
   const FormatKernels* format = nullptr;
   const ProductKernel* product = nullptr;
   std::size_t row_bytes = 0;
   std::size_t first_column = 0;  ///< of its outputs
+  std::string reason = {};       ///< why not the first choice of sets; empty if it is
 };
 
 /// Everything about a store that does not depend on m.
@@ -27,10 +31,12 @@ struct LayerKernels {
   std::vector<PartKernels> parts;
 };
 
-/// Chooses the kernels of every part. `unsupported` if the instruction set lacks one.
-[[nodiscard]] Result<LayerKernels> choose_kernels(const InstructionSet& isa, std::span<const QuantPart> parts,
-                                                  std::uint64_t in_features, std::uint64_t out_features,
-                                                  Precision precision);
+/// Chooses the kernels of every part: of the first of `choices` that proves itself for it (proof.hpp).
+/// `unsupported` if none does.
+[[nodiscard]] Result<LayerKernels> choose_kernels(std::span<const InstructionSet* const> choices,
+                                                  std::span<const QuantPart> parts, std::uint64_t in_features,
+                                                  std::uint64_t out_features, Precision precision,
+                                                  Prover proof = proof_of);
 
 /// Offsets into the scratch block for pieces of up to `columns` rows and `lanes` concurrent workers.
 struct ForwardPlan {
@@ -41,6 +47,7 @@ struct ForwardPlan {
   std::size_t items = 0;
   /// The distinct preparations: each runs once, whoever needs it.
   std::vector<ActivationSpec> specs;
+  std::vector<PrepareRow> prepare_row;  ///< per spec, of a set that was proved with it
   std::vector<std::size_t> spec_of_part;
   std::vector<std::size_t> values_at, meta_at;  ///< per spec
   std::size_t finite_at = 0;                    ///< one byte per row: is it finite
