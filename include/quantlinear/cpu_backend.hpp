@@ -1,6 +1,7 @@
 // The CPU backend: blocks stay as they are in the file; kernels are chosen at run time.
 #pragma once
 
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <span>
@@ -40,6 +41,7 @@ class CpuBackend {
   using Output = HostOutputView;
   class Context;
   class QuantStore;
+  class PreparedInput;
 
   CpuBackend() : CpuBackend(CpuOptions{}) {}
   explicit CpuBackend(const CpuOptions& options);
@@ -64,13 +66,28 @@ class CpuBackend {
                                                     const LoadOptions& options = {}) const;
   [[nodiscard]] Status gemm_quant(Context& ctx, const HostInput& input, const QuantStore& store, const HostOutput& out,
                                   std::uint64_t m) const;
+
+  /// Quantises m rows of x [m, in_features] once for several separate stores over the same input (q, k and
+  /// v; gate and up): in every way that one of `stores` needs. x and the stores may go afterwards.
+  /// invalid_argument if the list is empty, holds null or stores of different in_features, or if x does
+  /// not fit; out_of_memory. Thread-safe.
+  [[nodiscard]] Result<PreparedInput> prepare(const HostInput& x, std::uint64_t m,
+                                              std::span<const QuantStore* const> stores) const;
+  [[nodiscard]] Result<PreparedInput> prepare(const HostInput& x, std::uint64_t m,
+                                              std::initializer_list<const QuantStore*> stores) const;
+  /// out [input.rows(), out_features], the same bits as from x itself. invalid_argument if the rows have
+  /// another length than the store's, lack the preparation that it needs (it was not among the stores, or
+  /// `input` is of a backend of another instruction set), or if out does not fit.
+  [[nodiscard]] Status gemm_quant(Context& ctx, const PreparedInput& input, const QuantStore& store,
+                                  const HostOutput& out) const;
+
   [[nodiscard]] Status get_rows(Context& ctx, const QuantStore& store, std::span<const std::uint64_t> row_ids,
                                 const HostOutput& out) const;
   [[nodiscard]] Explanation explain(const QuantStore& store, std::uint64_t m) const;
   /// What load_quant_fused and then one forward of m rows will take, exactly.
   [[nodiscard]] Result<MemoryUse> memory_plan(std::span<const QuantPart> parts, std::uint64_t in_features,
                                               std::uint64_t m, const LoadOptions& options = {}) const;
-  /// What this backend's stores and contexts hold now.
+  /// What this backend's stores, contexts and prepared inputs hold now.
   [[nodiscard]] MemoryUse ledger() const;
 
  private:
@@ -94,6 +111,24 @@ class CpuBackend::Context {
   std::unique_ptr<Impl> impl_;
 };
 
+/// Activations that are quantised already, made by prepare(). Immutable and move-only; owns its memory (transient
+/// bytes of the ledger). Any number of threads may read one at once, each with its own Context.
+class CpuBackend::PreparedInput {
+ public:
+  PreparedInput(PreparedInput&&) noexcept;
+  PreparedInput& operator=(PreparedInput&&) noexcept;
+  ~PreparedInput();
+  /// 0 once moved from; using it then is an error value.
+  [[nodiscard]] std::uint64_t in_features() const noexcept;
+  [[nodiscard]] std::uint64_t rows() const noexcept;
+
+ private:
+  friend class CpuBackend;
+  struct Impl;
+  explicit PreparedInput(std::unique_ptr<const Impl> impl);
+  std::unique_ptr<const Impl> impl_;
+};
+
 /// Weights still quantised: the bytes of each part where QuantBytes has them. Immutable.
 class CpuBackend::QuantStore {
  public:
@@ -111,6 +146,11 @@ class CpuBackend::QuantStore {
   explicit QuantStore(std::unique_ptr<const Impl> impl);
   std::unique_ptr<const Impl> impl_;
 };
+
+inline Result<CpuBackend::PreparedInput> CpuBackend::prepare(const HostInput& x, std::uint64_t m,
+                                                             std::initializer_list<const QuantStore*> stores) const {
+  return prepare(x, m, std::span<const QuantStore* const>(stores.begin(), stores.size()));
+}
 
 static_assert(Backend<CpuBackend>);
 

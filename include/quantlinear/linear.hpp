@@ -1,6 +1,7 @@
 // The layer: out = input * dequant(W)^T (+ bias), weights still quantised.
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <initializer_list>
 #include <new>
@@ -16,6 +17,10 @@
 #include "quantlinear/verify.hpp"
 
 namespace quantlinear {
+
+/// P is what backend B calls prepared activations. Backends need not have any.
+template <class P, class B>
+concept PreparedInputOf = requires { requires std::same_as<P, typename B::PreparedInput>; };
 
 /// Anything that maps [m, in_features] to [m, out_features] on backend B.
 template <Backend B>
@@ -105,6 +110,13 @@ class QuantLinear final : public Linear<B> {
   [[nodiscard]] Status forward(typename B::Context& ctx, typename B::Input input, typename B::Output out,
                                std::uint64_t m) const override {
     return backend_.gemm_quant(ctx, input, store_, out, m);
+  }
+
+  /// The same from activations that backend().prepare() has quantised for this layer's store() and others: the same
+  /// bits as from the raw rows. out [prepared.rows(), out_features]. Of backends that have PreparedInput.
+  template <PreparedInputOf<B> P>
+  [[nodiscard]] Status forward(typename B::Context& ctx, const P& prepared, typename B::Output out) const {
+    return backend_.gemm_quant(ctx, prepared, store_, out);
   }
 
   /// Row look-up (embeddings, tied tables): out[i] = dequant(W[row_ids[i]]), f32, exact, without bias.

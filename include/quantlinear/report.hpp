@@ -17,7 +17,8 @@ struct MemoryUse {
   std::uint64_t resident_bytes = 0;  ///< allocated by the backend for weights and biases, or owned by their QuantBytes
   std::uint64_t shared_bytes =
       0;  ///< weights used in place: pages of a mapped file, or memory borrowed from the caller
-  std::uint64_t transient_bytes = 0;  ///< scratch memory of contexts: prepared activations, panels, tiles
+  std::uint64_t transient_bytes =
+      0;  ///< scratch memory of contexts: prepared activations, panels, tiles; prepared inputs
 
   friend bool operator==(const MemoryUse&, const MemoryUse&) = default;
   MemoryUse& operator+=(const MemoryUse& other) noexcept {

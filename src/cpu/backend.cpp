@@ -1,14 +1,11 @@
 // CpuBackend: checks, scratch memory, the division of work. The arithmetic is in the kernels.
 #include <algorithm>
-#include <atomic>
-#include <cmath>
-#include <cstring>
-#include <limits>
 #include <new>
 
 #include "core/checks.hpp"
 #include "cpu/cpu_features.hpp"
 #include "cpu/forward_plan.hpp"
+#include "cpu/piece.hpp"
 #include "cpu/scratch.hpp"
 #include "quantlinear/cpu_backend.hpp"
 
@@ -51,6 +48,14 @@ struct CpuBackend::QuantStore::Impl {
   }
 };
 
+struct CpuBackend::PreparedInput::Impl {
+  explicit Impl(std::shared_ptr<Ledger> ledger) : memory(std::move(ledger)) {}
+  std::uint64_t in_features = 0, m = 0;
+  cpu::PreparedLayout layout;  // of a piece; pieces stand one after the other
+  cpu::Scratch memory;
+  std::byte* first = nullptr;
+};
+
 struct CpuBackend::Context::Impl {
   explicit Impl(std::shared_ptr<Ledger> ledger) : scratch(std::move(ledger)) {}
   cpu::Scratch scratch;
@@ -78,80 +83,11 @@ MemoryUse store_use(std::span<const QuantPart> parts) {
   return use;
 }
 
-/// One piece of a forward: up to kMaxColumns activation rows.
-struct Piece {
-  std::span<const QuantPart> parts;
-  const LayerKernels& layer;
-  const ForwardPlan& plan;
-  std::byte* scratch;
-  HostInput input;
-  HostOutput out;
-  std::size_t m;
-
-  [[nodiscard]] bool* finite() const { return reinterpret_cast<bool*>(scratch + plan.finite_at); }
-
-  void prepare(std::size_t row) const noexcept {
-    finite()[row] = true;
-    for (std::size_t s = 0; s < plan.specs.size(); ++s) {
-      finite()[row] &= plan.prepare_row[s](plan.specs[s], input.data + row * input.row_stride, layer.in_features, row,
-                                           m, scratch + plan.values_at[s], scratch + plan.meta_at[s]);
-    }
-  }
-
-  /// Work item `item`: its granules of rows, counted through the parts.
-  void multiply(std::size_t item, std::byte* lane_scratch) const noexcept {
-    std::size_t first = item * plan.granules_per_item;
-    std::size_t end = first + plan.granules_per_item;
-    for (std::size_t p = 0; p < parts.size() && end != 0; ++p) {
-      const std::size_t granules = (parts[p].rows + cpu::kRowGranule - 1) / cpu::kRowGranule;
-      if (first < granules) {
-        const PartKernels& part = layer.parts[p];
-        const std::size_t s = plan.spec_of_part[p];
-        part.product->run({.weights = reinterpret_cast<const std::uint8_t*>(parts[p].bytes.bytes().data()),
-                           .row_bytes = part.row_bytes,
-                           .row_begin = first * cpu::kRowGranule,
-                           .row_end = std::min<std::size_t>(end * cpu::kRowGranule, parts[p].rows),
-                           .in_features = layer.in_features,
-                           .x = {scratch + plan.values_at[s], scratch + plan.meta_at[s], m},
-                           .out = out.data + part.first_column,
-                           .out_stride = out.row_stride,
-                           .bias = parts[p].bias.empty() ? nullptr : parts[p].bias.data(),
-                           .scratch = lane_scratch});
-      }
-      first -= std::min(first, granules);
-      end -= std::min(end, granules);
-    }
-  }
-
-  void run(Executor& executor) const noexcept {
-    // Preparing a row costs about a nanosecond per eight values: share it out only when there is much.
-    constexpr std::size_t kValuesPerLane = 16384;
-    const std::size_t lanes = std::min({executor.concurrency(), m, m * layer.in_features / kValuesPerLane + 1});
-    if (lanes <= 1) {
-      for (std::size_t row = 0; row < m; ++row) prepare(row);
-    } else {
-      auto rows = [&](std::size_t lane) {
-        for (std::size_t row = lane * m / lanes; row < (lane + 1) * m / lanes; ++row) prepare(row);
-      };
-      executor.run(lanes, rows);
-    }
-    if (plan.lanes <= 1) {
-      for (std::size_t item = 0; item < plan.items; ++item) multiply(item, scratch + plan.lane_at);
-    } else {
-      std::atomic<std::size_t> next{0};
-      auto work = [&](std::size_t lane) {
-        std::byte* own = scratch + plan.lane_at + lane * plan.lane_bytes;
-        for (std::size_t item = next++; item < plan.items; item = next++) multiply(item, own);
-      };
-      executor.run(plan.lanes, work);
-    }
-    for (std::size_t row = 0; row < m; ++row) {
-      if (!finite()[row]) {
-        std::fill_n(out.data + row * out.row_stride, layer.out_features, std::numeric_limits<float>::quiet_NaN());
-      }
-    }
-  }
-};
+std::string text_of(const cpu::ActivationSpec& spec) {
+  if (spec.precision == Precision::f32) return "f32";
+  return std::string(spec.precision == Precision::a8 ? "8" : "16") + "-bit integers up to " +
+         std::to_string(spec.max_q) + " per " + std::to_string(spec.block) + " values";
+}
 
 }  // namespace
 
@@ -254,13 +190,101 @@ Status CpuBackend::gemm_quant(Context& ctx, const HostInput& input, const QuantS
     const ForwardPlan plan = cpu::plan_forward(s.kernels, s.parts, m, impl_->executor->concurrency());
     const Result<std::byte*> scratch = ctx.impl_->scratch.reserve(plan.bytes);
     if (!scratch) return std::unexpected(scratch.error());
-    Piece piece{s.parts, s.kernels, plan, *scratch, views->input, views->out, 0};
-    for (std::uint64_t done = 0, left = plan.pieces; left != 0; done += piece.m, --left) {
-      piece.input.data = views->input.data + done * views->input.row_stride;
-      piece.out.data = views->out.data + done * views->out.row_stride;
-      piece.m = cpu::ceil_divide(m - done, left);
-      piece.run(*impl_->executor);
+    plan.pieces.for_each(m, [&](std::size_t, std::size_t first, std::size_t rows) {
+      const HostInput x = cpu::rows_from(views->input, first);
+      cpu::prepare_rows(plan.prepared, x, s.kernels.in_features, rows, *scratch, *impl_->executor);
+      const cpu::Piece piece{s.parts,
+                             s.kernels,
+                             plan,
+                             plan.prepared,
+                             *scratch,
+                             *scratch + plan.prepared.bytes,
+                             cpu::rows_from(views->out, first),
+                             rows};
+      piece.multiply(*impl_->executor);
+    });
+    return {};
+  });
+}
+
+Result<CpuBackend::PreparedInput> CpuBackend::prepare(const HostInput& x, std::uint64_t m,
+                                                      std::span<const QuantStore* const> stores) const {
+  if (!impl_->status) return std::unexpected(impl_->status.error());
+  if (stores.empty()) return fail(ErrorCode::invalid_argument, "stores: the list is empty, expected at least one");
+  for (std::size_t i = 0; i < stores.size(); ++i) {
+    const std::string where = "stores[" + std::to_string(i) + "]: ";
+    if (stores[i] == nullptr) return fail(ErrorCode::invalid_argument, where + "is null, expected a store");
+    if (stores[i]->in_features() != stores[0]->in_features()) {
+      return fail(ErrorCode::invalid_argument, where + "in_features: found " +
+                                                   std::to_string(stores[i]->in_features()) + ", expected " +
+                                                   std::to_string(stores[0]->in_features()) + " as of stores[0]");
     }
+  }
+  const std::uint64_t in_features = stores[0]->in_features();
+  const Result<detail::CheckedViews> views = detail::check_views(x, {}, m, in_features, 0);
+  if (!views) return std::unexpected(views.error());
+  return without_bad_alloc("prepare", [&]() -> Result<PreparedInput> {
+    std::vector<const LayerKernels*> layers;
+    for (const QuantStore* store : stores) layers.push_back(&store->impl_->kernels);
+    auto made = std::make_unique<PreparedInput::Impl>(impl_->ledger);
+    made->in_features = in_features;
+    made->m = m;
+    if (m == 0) return PreparedInput(std::move(made));
+    const cpu::Pieces pieces(m);
+    made->layout = cpu::layout_prepared(layers, pieces.columns);
+    std::size_t bytes = 0;
+    if (__builtin_mul_overflow(pieces.count, made->layout.bytes, &bytes)) {
+      return fail(ErrorCode::out_of_memory, "cannot allocate prepared activations of " + std::to_string(m) + " rows");
+    }
+    const Result<std::byte*> memory = made->memory.reserve(bytes);
+    if (!memory) return std::unexpected(memory.error());
+    made->first = *memory;
+    pieces.for_each(m, [&](std::size_t piece, std::size_t first, std::size_t rows) {
+      cpu::prepare_rows(made->layout, cpu::rows_from(views->input, first), in_features, rows,
+                        *memory + piece * made->layout.bytes, *impl_->executor);
+    });
+    return PreparedInput(std::move(made));
+  });
+}
+
+Status CpuBackend::gemm_quant(Context& ctx, const PreparedInput& input, const QuantStore& store,
+                              const HostOutput& out) const {
+  if (!impl_->status) return impl_->status;
+  if (input.impl_ == nullptr) return fail(ErrorCode::invalid_argument, "prepared input: it was moved from");
+  const QuantStore::Impl& s = *store.impl_;
+  const PreparedInput::Impl& x = *input.impl_;
+  if (x.in_features != s.kernels.in_features) {
+    return fail(ErrorCode::invalid_argument, "prepared input: found rows of " + std::to_string(x.in_features) +
+                                                 ", expected " + std::to_string(s.kernels.in_features));
+  }
+  if (x.m == 0) return {};
+  const Result<detail::CheckedViews> views = detail::check_views({}, out, x.m, 0, s.kernels.out_features);
+  if (!views) return std::unexpected(views.error());
+  return without_bad_alloc("forward", [&]() -> Status {
+    const ForwardPlan plan = cpu::plan_lanes(s.kernels, s.parts, x.m, impl_->executor->concurrency());
+    for (std::size_t p = 0; p < s.parts.size(); ++p) {
+      const cpu::ActivationSpec needed = cpu::spec_of(*s.kernels.parts[p].product, plan.pieces.columns);
+      if (x.layout.find(needed) != x.layout.specs.size()) continue;
+      std::string found;
+      for (const cpu::ActivationSpec& spec : x.layout.specs) found += (found.empty() ? "" : ", ") + text_of(spec);
+      return fail(ErrorCode::invalid_argument, "prepared input: found " + found + ", expected " + text_of(needed) +
+                                                   " for " + std::string(to_string(s.parts[p].kind)) +
+                                                   "; name this store when preparing");
+    }
+    if (s.kernels.out_features == 0) return {};
+    const Result<std::byte*> scratch = ctx.impl_->scratch.reserve(plan.bytes);
+    if (!scratch) return std::unexpected(scratch.error());
+    plan.pieces.for_each(x.m, [&](std::size_t piece, std::size_t first, std::size_t rows) {
+      const cpu::Piece work{s.parts,
+                            s.kernels,
+                            plan,
+                            x.layout,
+                            x.first + piece * x.layout.bytes,
+                            *scratch,
+                            cpu::rows_from(views->out, first),
+                            rows};
+      work.multiply(*impl_->executor);
+    });
     return {};
   });
 }
@@ -296,12 +320,13 @@ Explanation CpuBackend::explain(const QuantStore& store, std::uint64_t m) const 
   e.memory = s.use;
   e.memory.transient_bytes = m == 0 || s.kernels.out_features == 0 ? 0 : plan.bytes;
   for (std::size_t i = 0; i < s.parts.size(); ++i) {
-    const cpu::KernelDescription d = s.kernels.parts[i].product->describe(std::max<std::size_t>(plan.columns, 1));
+    const cpu::KernelDescription d =
+        s.kernels.parts[i].product->describe(std::max<std::size_t>(plan.pieces.columns, 1));
     PartExplanation part;
     part.kind = s.parts[i].kind;
     part.rows = s.parts[i].rows;
     part.requested = s.precision;
-    const cpu::ActivationSpec& spec = plan.specs[plan.spec_of_part[i]];
+    const cpu::ActivationSpec spec = cpu::spec_of(*s.kernels.parts[i].product, plan.pieces.columns);
     part.runs = spec.precision == Precision::f32 ? Precision::f32 : spec.max_q == 127 ? Precision::a8 : Precision::a16;
     part.instruction_set = s.kernels.parts[i].set->name;
     part.kernel = d.kernel;
@@ -338,6 +363,13 @@ CpuBackend::Context::Context(std::unique_ptr<Impl> impl) : impl_(std::move(impl)
 CpuBackend::Context::Context(Context&&) noexcept = default;
 CpuBackend::Context& CpuBackend::Context::operator=(Context&&) noexcept = default;
 CpuBackend::Context::~Context() = default;
+
+CpuBackend::PreparedInput::PreparedInput(std::unique_ptr<const Impl> impl) : impl_(std::move(impl)) {}
+CpuBackend::PreparedInput::PreparedInput(PreparedInput&&) noexcept = default;
+CpuBackend::PreparedInput& CpuBackend::PreparedInput::operator=(PreparedInput&&) noexcept = default;
+CpuBackend::PreparedInput::~PreparedInput() = default;
+std::uint64_t CpuBackend::PreparedInput::in_features() const noexcept { return impl_ ? impl_->in_features : 0; }
+std::uint64_t CpuBackend::PreparedInput::rows() const noexcept { return impl_ ? impl_->m : 0; }
 
 CpuBackend::QuantStore::QuantStore(std::unique_ptr<const Impl> impl) : impl_(std::move(impl)) {}
 CpuBackend::QuantStore::QuantStore(QuantStore&&) noexcept = default;

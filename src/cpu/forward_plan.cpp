@@ -42,44 +42,55 @@ Result<LayerKernels> choose_kernels(std::span<const InstructionSet* const> choic
   return layer;
 }
 
-ForwardPlan plan_forward(const LayerKernels& layer, std::span<const QuantPart> parts, std::uint64_t m,
-                         std::size_t threads) {
-  ForwardPlan plan;
-  plan.pieces = ceil_divide(m, kMaxColumns);
-  plan.columns = ceil_divide(m, plan.pieces);
-  for (const PartKernels& part : layer.parts) {
-    const ActivationSpec spec = part.product->activations(std::max<std::size_t>(plan.columns, 1));
-    const auto known = std::ranges::find(plan.specs, spec);
-    plan.spec_of_part.push_back(static_cast<std::size_t>(known - plan.specs.begin()));
-    if (known == plan.specs.end()) {
-      plan.specs.push_back(spec);
-      plan.prepare_row.push_back(part.set->prepare_row);
+std::size_t PreparedLayout::find(const ActivationSpec& spec) const {
+  return static_cast<std::size_t>(std::ranges::find(specs, spec) - specs.begin());
+}
+
+PreparedLayout layout_prepared(std::span<const LayerKernels* const> layers, std::size_t columns) {
+  PreparedLayout layout;
+  for (const LayerKernels* layer : layers) {
+    const std::size_t chunks = chunks_of(layer->in_features);
+    for (const PartKernels& part : layer->parts) {
+      const ActivationSpec spec = spec_of(*part.product, columns);
+      if (layout.find(spec) != layout.specs.size()) continue;
+      layout.specs.push_back(spec);
+      layout.prepare_row.push_back(part.set->prepare_row);
+      layout.values_at.push_back(layout.bytes);
+      layout.bytes += align(chunks * columns * kChunk * value_bytes(spec.precision));
+      layout.meta_at.push_back(layout.bytes);
+      layout.bytes += align(chunks * columns * meta_bytes(spec.precision));
     }
   }
-  const std::size_t chunks = chunks_of(layer.in_features);
-  std::size_t at = 0;
-  for (const ActivationSpec& spec : plan.specs) {
-    plan.values_at.push_back(at);
-    at += align(chunks * plan.columns * kChunk * value_bytes(spec.precision));
-    plan.meta_at.push_back(at);
-    at += align(chunks * plan.columns * meta_bytes(spec.precision));
-  }
-  plan.finite_at = at;
-  at += align(plan.columns);
+  layout.finite_at = layout.bytes;
+  layout.bytes += align(columns);
+  return layout;
+}
 
+ForwardPlan plan_lanes(const LayerKernels& layer, std::span<const QuantPart> parts, std::uint64_t m,
+                       std::size_t threads) {
+  ForwardPlan plan;
+  plan.pieces = Pieces(m);
+  const std::size_t columns = std::max<std::size_t>(plan.pieces.columns, 1);
   std::size_t granules = 0, weight_bytes = 0;
   for (std::size_t i = 0; i < parts.size(); ++i) {
     granules += (parts[i].rows + kRowGranule - 1) / kRowGranule;
     weight_bytes += parts[i].rows * layer.parts[i].row_bytes;
-    plan.lane_bytes =
-        std::max(plan.lane_bytes, align(layer.parts[i].product->scratch_bytes(std::max<std::size_t>(plan.columns, 1))));
+    plan.lane_bytes = std::max(plan.lane_bytes, align(layer.parts[i].product->scratch_bytes(columns)));
   }
-  const std::size_t worth = weight_bytes * std::max<std::size_t>(plan.columns, 1) / kBytesPerLane + 1;
+  const std::size_t worth = weight_bytes * columns / kBytesPerLane + 1;
   plan.lanes = std::max<std::size_t>(1, std::min({threads, granules, worth}));
   plan.granules_per_item = std::max<std::size_t>(1, granules / (plan.lanes * kItemsPerLane));
   plan.items = (granules + plan.granules_per_item - 1) / plan.granules_per_item;
-  plan.lane_at = at;
-  plan.bytes = at + plan.lanes * plan.lane_bytes;
+  plan.bytes = plan.lanes * plan.lane_bytes;
+  return plan;
+}
+
+ForwardPlan plan_forward(const LayerKernels& layer, std::span<const QuantPart> parts, std::uint64_t m,
+                         std::size_t threads) {
+  ForwardPlan plan = plan_lanes(layer, parts, m, threads);
+  const LayerKernels* layers[] = {&layer};
+  plan.prepared = layout_prepared(layers, plan.pieces.columns);
+  plan.bytes += plan.prepared.bytes;
   return plan;
 }
 

@@ -38,30 +38,67 @@ struct LayerKernels {
                                                   std::uint64_t out_features, Precision precision,
                                                   Prover proof = proof_of);
 
-/// Offsets into the scratch block for pieces of up to `columns` rows and `lanes` concurrent workers.
-struct ForwardPlan {
-  std::size_t pieces = 0;             ///< of nearly equal size, so that all are in the same regime of their kernels
-  std::size_t columns = 0;            ///< activation rows of the largest piece, at most kMaxColumns
-  std::size_t lanes = 1;              ///< workers that share the rows
-  std::size_t granules_per_item = 1;  ///< work item: this many times kRowGranule rows
-  std::size_t items = 0;
-  /// The distinct preparations: each runs once, whoever needs it.
-  std::vector<ActivationSpec> specs;
-  std::vector<PrepareRow> prepare_row;  ///< per spec, of a set that was proved with it
-  std::vector<std::size_t> spec_of_part;
-  std::vector<std::size_t> values_at, meta_at;  ///< per spec
-  std::size_t finite_at = 0;                    ///< one byte per row: is it finite
-  std::size_t lane_at = 0;                      ///< scratch of lane 0
-  std::size_t lane_bytes = 0;
-  std::size_t bytes = 0;  ///< of all
-};
-
 /// a / b rounded up, 0 if b is 0. Does not overflow.
 constexpr std::uint64_t ceil_divide(std::uint64_t a, std::uint64_t b) {
   return b == 0 ? 0 : a / b + (a % b != 0 ? 1 : 0);
 }
 
+/// m rows are multiplied in pieces of up to kMaxColumns, of nearly equal size, so that all are in the same regime
+/// of their kernels.
+struct Pieces {
+  std::size_t count = 0;
+  std::size_t columns = 0;  ///< activation rows of the largest
+
+  explicit Pieces(std::uint64_t m) : count(ceil_divide(m, kMaxColumns)), columns(ceil_divide(m, count)) {}
+  /// Calls body(index, first row, rows) for each piece.
+  template <class Body>
+  void for_each(std::uint64_t m, Body body) const {
+    std::uint64_t done = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+      const std::uint64_t rows = ceil_divide(m - done, count - i);
+      body(i, done, rows);
+      done += rows;
+    }
+  }
+};
+
+/// How the activations of one piece stand in a block of memory: every distinct preparation once, whoever needs it.
+struct PreparedLayout {
+  std::vector<ActivationSpec> specs;
+  std::vector<PrepareRow> prepare_row;          ///< per spec, of a set that was proved with it
+  std::vector<std::size_t> values_at, meta_at;  ///< per spec
+  std::size_t finite_at = 0;                    ///< one byte per row: is it finite
+  std::size_t bytes = 0;
+
+  /// Place of a spec in `specs`; specs.size() if it is not there.
+  [[nodiscard]] std::size_t find(const ActivationSpec& spec) const;
+};
+
+/// What `kernel` wants for pieces of `columns` rows.
+[[nodiscard]] inline ActivationSpec spec_of(const ProductKernel& kernel, std::size_t columns) {
+  return kernel.activations(columns == 0 ? 1 : columns);
+}
+
+/// The preparations that these layers, all of equal in_features, need for pieces of `columns` rows.
+[[nodiscard]] PreparedLayout layout_prepared(std::span<const LayerKernels* const> layers, std::size_t columns);
+
+/// The division of work for pieces of up to `pieces.columns` rows.
+struct ForwardPlan {
+  Pieces pieces{0};
+  std::size_t lanes = 1;              ///< workers that share the rows
+  std::size_t granules_per_item = 1;  ///< work item: this many times kRowGranule rows
+  std::size_t items = 0;
+  std::size_t lane_bytes = 0;  ///< scratch of each lane
+  /// The scratch block: `prepared` first, then the lanes.
+  PreparedLayout prepared;
+  std::size_t bytes = 0;
+};
+
 [[nodiscard]] ForwardPlan plan_forward(const LayerKernels& layer, std::span<const QuantPart> parts, std::uint64_t m,
                                        std::size_t threads);
+
+/// As plan_forward with activations that are prepared elsewhere: the scratch block is the lanes alone.
+[[nodiscard]] ForwardPlan plan_lanes(const LayerKernels& layer, std::span<const QuantPart> parts, std::uint64_t m,
+                                     std::size_t threads);
 
 }  // namespace quantlinear::cpu
