@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cpu/cpu_features.hpp"
+#include "cpu/forward_plan.hpp"
 #include "cpu/kernel_table.hpp"
 #include "quantlinear/cpu_backend.hpp"
 #include "support/golden.hpp"
@@ -299,6 +300,25 @@ TEST(GuardedBufferDeathTest, TheGuardPageBites) {
   volatile std::byte* data = buffer.data();
   data[99] = std::byte{1};
   EXPECT_DEATH(data[100] = std::byte{1}, "");
+}
+
+TEST(Kernels, ALayoutOfPreparedActivationsHasRoomForEverySpec) {
+  std::vector<cpu::ActivationSpec> specs;
+  for (const InstructionSet& isa : cpu::instruction_sets()) {
+    for (const FormatKernels* format : isa.formats) {
+      for (const ProductKernel& kernel : format->product) {
+        for (std::size_t m = 1; m <= cpu::kMaxColumns; ++m) {
+          const cpu::ActivationSpec spec = kernel.activations(m);
+          if (std::ranges::find(specs, spec) == specs.end()) specs.push_back(spec);
+          if (m >= cpu::kMaxColumns / 2) {
+            EXPECT_EQ(spec, kernel.activations(cpu::kMaxColumns));
+          }
+        }
+      }
+    }
+  }
+  EXPECT_GT(specs.size(), 3u);
+  EXPECT_LE(specs.size(), cpu::PreparedLayout::kMostEntries);
 }
 
 }  // namespace

@@ -176,7 +176,9 @@ TEST(ChoiceOfKernels, ActivationsArePreparedByASetThatWasProvedWithThem) {
   const InstructionSet* const choices[] = {&faulty.set, &scalar()};
   const auto layer = cpu::choose_kernels(choices, parts, 256, 4, Precision::a8, fresh_proof);
   ASSERT_TRUE(layer);
-  EXPECT_EQ(cpu::plan_forward(*layer, parts, 3, 1).prepared.prepare_row, std::vector{scalar().prepare_row});
+  const cpu::PreparedLayout prepared = cpu::plan_forward(*layer, parts, 3, 1).prepared;
+  ASSERT_EQ(prepared.count, 1u);
+  EXPECT_EQ(prepared.entries[0].prepare_row, scalar().prepare_row);
 }
 
 TEST(Proof, RunsOncePerProcessForAllThreads) {

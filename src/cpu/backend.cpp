@@ -264,9 +264,9 @@ Status CpuBackend::gemm_quant(Context& ctx, const PreparedInput& input, const Qu
     const ForwardPlan plan = cpu::plan_lanes(s.kernels, s.parts, x.m, impl_->executor->concurrency());
     for (std::size_t p = 0; p < s.parts.size(); ++p) {
       const cpu::ActivationSpec needed = cpu::spec_of(*s.kernels.parts[p].product, plan.pieces.columns);
-      if (x.layout.find(needed) != x.layout.specs.size()) continue;
+      if (x.layout.find(needed) != nullptr) continue;
       std::string found;
-      for (const cpu::ActivationSpec& spec : x.layout.specs) found += (found.empty() ? "" : ", ") + text_of(spec);
+      for (const auto& entry : x.layout.all()) found += (found.empty() ? "" : ", ") + text_of(entry.spec);
       return fail(ErrorCode::invalid_argument, "prepared input: found " + found + ", expected " + text_of(needed) +
                                                    " for " + std::string(to_string(s.parts[p].kind)) +
                                                    "; name this store when preparing");

@@ -42,8 +42,9 @@ Result<LayerKernels> choose_kernels(std::span<const InstructionSet* const> choic
   return layer;
 }
 
-std::size_t PreparedLayout::find(const ActivationSpec& spec) const {
-  return static_cast<std::size_t>(std::ranges::find(specs, spec) - specs.begin());
+const PreparedLayout::Entry* PreparedLayout::find(const ActivationSpec& spec) const {
+  const auto known = std::ranges::find(all(), spec, &Entry::spec);
+  return known == all().end() ? nullptr : &*known;
 }
 
 PreparedLayout layout_prepared(std::span<const LayerKernels* const> layers, std::size_t columns) {
@@ -52,12 +53,11 @@ PreparedLayout layout_prepared(std::span<const LayerKernels* const> layers, std:
     const std::size_t chunks = chunks_of(layer->in_features);
     for (const PartKernels& part : layer->parts) {
       const ActivationSpec spec = spec_of(*part.product, columns);
-      if (layout.find(spec) != layout.specs.size()) continue;
-      layout.specs.push_back(spec);
-      layout.prepare_row.push_back(part.set->prepare_row);
-      layout.values_at.push_back(layout.bytes);
+      if (layout.find(spec) != nullptr || layout.count == PreparedLayout::kMostEntries) continue;
+      PreparedLayout::Entry& entry = layout.entries[layout.count++];
+      entry = {spec, part.set->prepare_row, layout.bytes, 0};
       layout.bytes += align(chunks * columns * kChunk * value_bytes(spec.precision));
-      layout.meta_at.push_back(layout.bytes);
+      entry.meta_at = layout.bytes;
       layout.bytes += align(chunks * columns * meta_bytes(spec.precision));
     }
   }

@@ -2,6 +2,7 @@
 // Pure arithmetic on the store and m; `memory_plan` and `gemm_quant` use the same object.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -64,14 +65,23 @@ struct Pieces {
 
 /// How the activations of one piece stand in a block of memory: every distinct preparation once, whoever needs it.
 struct PreparedLayout {
-  std::vector<ActivationSpec> specs;
-  std::vector<PrepareRow> prepare_row;          ///< per spec, of a set that was proved with it
-  std::vector<std::size_t> values_at, meta_at;  ///< per spec
-  std::size_t finite_at = 0;                    ///< one byte per row: is it finite
+  struct Entry {
+    ActivationSpec spec;
+    PrepareRow prepare_row = nullptr;  ///< of a set that was proved with the spec
+    std::size_t values_at = 0, meta_at = 0;
+  };
+  /// More than there are different specs in the whole table (tests/kernels_test.cpp counts them), so that a forward
+  /// needs no allocation for its plan.
+  static constexpr std::size_t kMostEntries = 16;
+
+  std::array<Entry, kMostEntries> entries;
+  std::size_t count = 0;
+  std::size_t finite_at = 0;  ///< one byte per row: is it finite
   std::size_t bytes = 0;
 
-  /// Place of a spec in `specs`; specs.size() if it is not there.
-  [[nodiscard]] std::size_t find(const ActivationSpec& spec) const;
+  [[nodiscard]] std::span<const Entry> all() const { return std::span(entries).first(count); }
+  /// The entry of a spec, or null.
+  [[nodiscard]] const Entry* find(const ActivationSpec& spec) const;
 };
 
 /// What `kernel` wants for pieces of `columns` rows.

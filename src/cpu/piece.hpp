@@ -27,9 +27,9 @@ inline void prepare_rows(const PreparedLayout& layout, const HostInput& x, std::
   bool* finite = reinterpret_cast<bool*>(to + layout.finite_at);
   const auto prepare = [&](std::size_t row) {
     finite[row] = true;
-    for (std::size_t s = 0; s < layout.specs.size(); ++s) {
-      finite[row] &= layout.prepare_row[s](layout.specs[s], x.data + row * x.row_stride, in_features, row, m,
-                                           to + layout.values_at[s], to + layout.meta_at[s]);
+    for (const PreparedLayout::Entry& entry : layout.all()) {
+      finite[row] &= entry.prepare_row(entry.spec, x.data + row * x.row_stride, in_features, row, m,
+                                       to + entry.values_at, to + entry.meta_at);
     }
   };
   // Preparing a row costs about a nanosecond per eight values: share it out only when there is much.
@@ -63,13 +63,13 @@ struct Piece {
       const std::size_t granules = (parts[p].rows + kRowGranule - 1) / kRowGranule;
       if (first < granules) {
         const PartKernels& part = layer.parts[p];
-        const std::size_t s = layout.find(spec_of(*part.product, plan.pieces.columns));
+        const PreparedLayout::Entry& activations = *layout.find(spec_of(*part.product, plan.pieces.columns));
         part.product->run({.weights = reinterpret_cast<const std::uint8_t*>(parts[p].bytes.bytes().data()),
                            .row_bytes = part.row_bytes,
                            .row_begin = first * kRowGranule,
                            .row_end = std::min<std::size_t>(end * kRowGranule, parts[p].rows),
                            .in_features = layer.in_features,
-                           .x = {prepared + layout.values_at[s], prepared + layout.meta_at[s], m},
+                           .x = {prepared + activations.values_at, prepared + activations.meta_at, m},
                            .out = out.data + part.first_column,
                            .out_stride = out.row_stride,
                            .bias = parts[p].bias.empty() ? nullptr : parts[p].bias.data(),
