@@ -26,7 +26,12 @@ endfunction()
 function(quantlinear_add_kernel_source target source flags content)
   quantlinear_write(${source} "${content}")
   target_sources(${target} PRIVATE ${source})
-  set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${flags};-O3;-fno-exceptions")
+  # Slow kernels are useless, in debug builds too; with sanitizers, compiling them so would take a quarter of an hour.
+  set(optimise -O3)
+  if(QUANTLINEAR_SANITIZE)
+    set(optimise -O1)
+  endif()
+  set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${flags};${optimise};-fno-exceptions")
 endfunction()
 
 function(quantlinear_add_kernels target)
