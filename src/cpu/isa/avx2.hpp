@@ -18,16 +18,17 @@ struct Isa {
 
   template <class F, Precision P>
   static constexpr ProductKernel product() {
-    // From this m on a panel pays: measured, docs/performance.md.
-    constexpr bool kIsKQuant = F::kType >= GgufQuantType::Q2_K && F::kType <= GgufQuantType::Q6_K;
-    constexpr std::size_t kGemmFrom = kIsKQuant ? 4 : 5;
+    // A panel pays from this m on: measured, docs/performance.md.
+    constexpr std::size_t kGemmFrom = 5;
     if constexpr (F::kFamily == Family::float_weight || P == Precision::f32) {
       return f32_product<F, Avx2F32Tile>();
-    } else if constexpr (P == Precision::a8 && F::kMaxU <= 128) {
+    } else if constexpr (P == Precision::a16) {
+      return integer_product<F, P, Avx2Dot, Avx2WordTile<F>, kGemmFrom>();
+    } else if constexpr (F::kMaxU <= 128) {
       return integer_product<F, P, Avx2Dot, Avx2ByteTile<F>, kGemmFrom>();
     } else {
-      // a8 with u up to 255: two products would not fit int16. The same integers through 16-bit multiplies.
-      return integer_product<F, P, Avx2Dot, Avx2WordTile<F>, kGemmFrom>();
+      // u up to 255: two products would not fit int16. In panels, the same integers through 16-bit multiplies.
+      return integer_product<F, P, Avx2Dot, Avx2WordTile<F>, 9>();
     }
   }
 };

@@ -10,14 +10,17 @@
 namespace quantlinear::cpu {
 namespace {
 
-/// Fetches what the next panel is made of, while this one is multiplied: chunk `chunk` of the rows from `row` on, or
-/// the first chunk of those after them.
+/// How many panels ahead weights are fetched: one is too late with few columns.
+inline constexpr std::size_t kPanelsAhead = 2;
+
+/// Fetches what a later panel is made of, while this one is multiplied: chunk `chunk` of the rows from `row` on, or a
+/// first chunk of the rows after them.
 template <class F, std::size_t Rows>
-[[gnu::always_inline]] inline void prefetch_panel(const ProductArgs& args, std::size_t row, std::size_t chunk) {
+[[gnu::always_inline]] inline void prefetch_panel(const ProductArgs& args, std::size_t row, std::size_t chunk,
+                                                  std::size_t chunks) {
   constexpr std::size_t kChunkBytes = kChunk / F::kBlockElements * F::kBlockBytes;
-  const bool same_rows = chunk * kChunk < args.in_features;
-  const std::uint8_t* p =
-      args.weights + (same_rows ? row : row + Rows) * args.row_bytes + (same_rows ? chunk * kChunkBytes : 0);
+  if (chunk >= chunks) row += Rows, chunk -= chunks;
+  const std::uint8_t* p = args.weights + row * args.row_bytes + chunk * kChunkBytes;
   for (std::size_t r = 0; r < Rows; ++r) prefetch<static_cast<int>(kChunkBytes)>(p + r * args.row_bytes);
 }
 
@@ -38,7 +41,7 @@ void gemm(const ProductArgs& args) noexcept {
       const std::size_t left = (args.in_features - chunk * kChunk) / 32;
       const int groups = left < 8 ? static_cast<int>(left) : 8;
       pack_panel<F>(args, row, chunk, groups, panel);
-      prefetch_panel<F, kRows>(args, row, chunk + 1 < chunks ? chunk + 1 : chunks);
+      prefetch_panel<F, kRows>(args, row, chunk + kPanelsAhead, chunks);
       std::size_t c = 0;
       const auto step = [&]<int C>() {
         Tile::template chunk<C>(panel, groups, ChunkX<typename Tile::Meta>(args.x, chunk, c), tile + c * kRows);
