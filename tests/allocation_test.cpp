@@ -36,7 +36,7 @@ TEST(Forward, AllocatesNothingInItsSteadyState) {
   const auto part = [](GgufQuantType kind, std::uint64_t rows) {
     return QuantPart{kind, QuantBytes::own(test::random_weights(kind, rows, kColumns, 1)), rows, {}};
   };
-  for (const std::size_t threads : {1, 2}) {
+  for (const std::size_t threads : {1U, 2U}) {
     CpuOptions options;
     options.threads.threads = threads;
     const CpuBackend cpu(options);
@@ -44,7 +44,7 @@ TEST(Forward, AllocatesNothingInItsSteadyState) {
                                           part(GgufQuantType::F16, 8)};
     const auto layer = QuantLinear<CpuBackend>::from_gguf_fused(cpu, parts, kColumns).value();
     auto ctx = cpu.new_context().value();
-    for (const std::uint64_t m : {1, 7, 600}) {
+    for (const std::uint64_t m : {1U, 7U, 600U}) {
       const std::vector<float> x = test::random_activations(m * kColumns, 2);
       std::vector<float> y(m * layer.out_features());
       ASSERT_TRUE(layer.forward(ctx, x, y, m));
