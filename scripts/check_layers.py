@@ -18,7 +18,7 @@ MAX_LINES = 600
 # Folder -> what its files may include with quotes, as prefixes of the path in the #include line. The
 # longest folder that matches a file counts. A name without a folder is a neighbour of the file.
 PUBLIC = "quantlinear/"
-KERNEL = ["cpu/isa/", "cpu/kernels/", "cpu/kernel_table.hpp", "cpu/activations.hpp", "formats/",
+KERNEL = ["cpu/isa/", "cpu/kernels/", "cpu/kernel_table.hpp", "cpu/activations.hpp", "cpu/interleaved_layout.hpp", "formats/",
           "quantlinear/quant_type.hpp", "quantlinear/precision.hpp"]
 LAYERS = {
     "include/quantlinear": [PUBLIC],

@@ -146,7 +146,7 @@ TEST(ChoiceOfKernels, APartWhoseSetFailsTakesTheNextWeakerOne) {
   const Faulty first(wrong<1, 3, 0>), second(wrong<9, 5, 9>);
   const std::vector<QuantPart> parts = {{Kind::Q4_K, QuantBytes::own(test::random_weights(Kind::Q4_K, 4, 256, 1)), 4}};
   const InstructionSet* const choices[] = {&first.set, &second.set, &scalar()};
-  const auto layer = cpu::choose_kernels(choices, parts, 256, 4, Precision::a8, fresh_proof);
+  const auto layer = cpu::choose_kernels(choices, parts, 256, 4, Precision::a8, StoreLayout::as_in_file, fresh_proof);
   ASSERT_TRUE(layer);
   EXPECT_EQ(layer->parts[0].set, &scalar());
   EXPECT_EQ(layer->parts[0].product, &q4_k().product[kA8]);
@@ -156,12 +156,13 @@ TEST(ChoiceOfKernels, APartWhoseSetFailsTakesTheNextWeakerOne) {
         "product of weight row 5 and input row 9 of 17: found ", "; using scalar"}) {
     EXPECT_NE(reason.find(words), std::string::npos) << reason;
   }
-  const auto other = cpu::choose_kernels(choices, parts, 256, 4, Precision::f32, fresh_proof);
+  const auto other = cpu::choose_kernels(choices, parts, 256, 4, Precision::f32, StoreLayout::as_in_file, fresh_proof);
   ASSERT_TRUE(other);
   EXPECT_EQ(other->parts[0].set, &first.set);
   EXPECT_EQ(other->parts[0].reason, "");
 
-  const auto forced = cpu::choose_kernels({choices, 1}, parts, 256, 4, Precision::a8, fresh_proof);
+  const auto forced =
+      cpu::choose_kernels({choices, 1}, parts, 256, 4, Precision::a8, StoreLayout::as_in_file, fresh_proof);
   ASSERT_FALSE(forced);
   EXPECT_EQ(forced.error().code, ErrorCode::unsupported);
   EXPECT_EQ(forced.error().message.find("cpu: faulty kernels of Q4_K a8 failed their proof: "), 0u)
@@ -174,7 +175,7 @@ TEST(ChoiceOfKernels, ActivationsArePreparedByASetThatWasProvedWithThem) {
                               void*) { return true; };
   const std::vector<QuantPart> parts = {{Kind::Q4_K, QuantBytes::own(test::random_weights(Kind::Q4_K, 4, 256, 1)), 4}};
   const InstructionSet* const choices[] = {&faulty.set, &scalar()};
-  const auto layer = cpu::choose_kernels(choices, parts, 256, 4, Precision::a8, fresh_proof);
+  const auto layer = cpu::choose_kernels(choices, parts, 256, 4, Precision::a8, StoreLayout::as_in_file, fresh_proof);
   ASSERT_TRUE(layer);
   const cpu::PreparedLayout prepared = cpu::plan_forward(*layer, parts, 3, 1).prepared;
   ASSERT_EQ(prepared.count, 1u);

@@ -49,6 +49,9 @@ class RecordingBackend {
     [[nodiscard]] std::uint64_t in_features() const noexcept { return store_->in_features(); }
     [[nodiscard]] std::uint64_t out_features() const noexcept { return store_->out_features(); }
     [[nodiscard]] std::span<const QuantPart> parts() const noexcept { return store_->parts(); }
+    [[nodiscard]] Status export_part(std::size_t index, std::span<std::byte> target) const {
+      return store_->export_part(index, target);
+    }
 
    private:
     friend class RecordingBackend;

@@ -77,6 +77,7 @@ class AnyBackend {
     [[nodiscard]] virtual std::uint64_t in_features() const noexcept = 0;
     [[nodiscard]] virtual std::uint64_t out_features() const noexcept = 0;
     [[nodiscard]] virtual std::span<const QuantPart> parts() const noexcept = 0;
+    [[nodiscard]] virtual Status export_part(std::size_t index, std::span<std::byte> target) const = 0;
   };
   template <class T>
   struct ContextHolder final : ErasedContext {
@@ -90,6 +91,9 @@ class AnyBackend {
     [[nodiscard]] std::uint64_t in_features() const noexcept override { return value.in_features(); }
     [[nodiscard]] std::uint64_t out_features() const noexcept override { return value.out_features(); }
     [[nodiscard]] std::span<const QuantPart> parts() const noexcept override { return value.parts(); }
+    [[nodiscard]] Status export_part(std::size_t index, std::span<std::byte> target) const override {
+      return value.export_part(index, target);
+    }
     T value;
   };
 
@@ -211,6 +215,9 @@ class AnyBackend::QuantStore {
   [[nodiscard]] std::uint64_t out_features() const noexcept { return store() == nullptr ? 0 : store()->out_features(); }
   [[nodiscard]] std::span<const QuantPart> parts() const noexcept {
     return store() == nullptr ? std::span<const QuantPart>() : store()->parts();
+  }
+  [[nodiscard]] Status export_part(std::size_t index, std::span<std::byte> target) const {
+    return store() == nullptr ? Status(moved_from("store")) : store()->export_part(index, target);
   }
 
  private:

@@ -26,9 +26,18 @@ struct QuantPart {
   std::vector<float> bias = {};  ///< empty, or `rows` values added to this part's outputs
 };
 
+/// Where the weights of a layer are kept.
+enum class StoreLayout : std::uint8_t {
+  as_in_file,   ///< used where QuantBytes has them; nothing is copied
+  interleaved,  ///< a copy of the store's own, permuted for the kernels, in place of the QuantBytes, which it lets go
+};
+
 /// Choices for one layer.
 struct LoadOptions {
   std::optional<Precision> precision = {};  ///< the backend's default if empty
+  /// A wish: parts that a backend has no kernels for in that layout stay as in the file, and explain() says why. The
+  /// results are the same bits. Loading then takes the time to read all weights once.
+  StoreLayout layout = StoreLayout::as_in_file;
 };
 
 /// A backend is a cheap, copyable, thread-safe handle of a device. Shapes: input [m, in_features],
@@ -41,8 +50,9 @@ struct LoadOptions {
 ///               all of it is done. A CPU runs it inline. One thread at a time per context; any number
 ///               of contexts. Buffers and stores that the work uses must live until the flush.
 ///   QuantStore  a weight of one or several parts, still quantised, in the backend's memory; immutable
-///               and usable from many threads. `parts()`: kind and rows of each; `in_features()`,
-///               `out_features()`.
+///               and usable from many threads. `parts()`: kind, rows and bias of each, and its bytes where the
+///               store uses them in place, else none; `export_part(index, target)`: the bytes of a part as GGUF
+///               has them, into a target of exactly their size; `in_features()`, `out_features()`.
 ///
 ///   load_quant(part, in_features, options)         one matrix
 ///   load_quant_fused(parts, in_features, options)  several over the same input: part order is column order
@@ -60,7 +70,8 @@ concept Backend =
     requires(const B backend, typename B::Context& ctx, const typename B::Input input, const typename B::Output out,
              const typename B::QuantStore& store, typename B::Buffer& buffer, const typename B::Buffer& const_buffer,
              const QuantPart& part, std::span<const QuantPart> parts, std::span<const std::uint64_t> row_ids,
-             std::uint64_t count, const LoadOptions& options, std::span<const float> source, std::span<float> target) {
+             std::uint64_t count, const LoadOptions& options, std::span<const float> source, std::span<float> target,
+             std::size_t index, std::span<std::byte> bytes) {
       requires std::movable<typename B::Buffer> && std::movable<typename B::Context> &&
                    std::movable<typename B::QuantStore>;
       requires std::constructible_from<typename B::Input, const typename B::Buffer&, std::uint64_t, std::uint64_t>;
@@ -81,6 +92,7 @@ concept Backend =
       { store.in_features() } -> std::same_as<std::uint64_t>;
       { store.out_features() } -> std::same_as<std::uint64_t>;
       { store.parts() } -> std::same_as<std::span<const QuantPart>>;
+      { store.export_part(index, bytes) } -> std::same_as<Status>;
     };
 
 }  // namespace quantlinear

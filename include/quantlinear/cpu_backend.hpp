@@ -129,7 +129,7 @@ class CpuBackend::PreparedInput {
   std::unique_ptr<const Impl> impl_;
 };
 
-/// Weights still quantised: the bytes of each part where QuantBytes has them. Immutable.
+/// Weights still quantised: the bytes of each part where QuantBytes has them, or of its own (StoreLayout). Immutable.
 class CpuBackend::QuantStore {
  public:
   QuantStore(QuantStore&&) noexcept;
@@ -138,6 +138,9 @@ class CpuBackend::QuantStore {
   [[nodiscard]] std::uint64_t in_features() const noexcept;
   [[nodiscard]] std::uint64_t out_features() const noexcept;
   [[nodiscard]] std::span<const QuantPart> parts() const noexcept;
+  /// Writes the blocks of part `index` as they are in the file. invalid_argument if there is no such part or target is
+  /// not of exactly their size.
+  [[nodiscard]] Status export_part(std::size_t index, std::span<std::byte> target) const;
   [[nodiscard]] Precision precision() const noexcept;
 
  private:

@@ -32,6 +32,10 @@ class QuantBytes {
     return QuantBytes(bytes, std::move(owner), mapped ? Residence::mapped : Residence::owned);
   }
 
+  /// Of a mapped file: tells the system that the pages are not needed for now; reading them again brings them back.
+  /// Does nothing for other memory.
+  void give_up_pages() const noexcept;
+
   /// Where the bytes live, for the memory plan and the ledger.
   enum class Residence : unsigned char { borrowed, owned, mapped };
 

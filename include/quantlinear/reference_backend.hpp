@@ -64,6 +64,9 @@ class ReferenceBackend::QuantStore {
   [[nodiscard]] std::uint64_t in_features() const noexcept;
   [[nodiscard]] std::uint64_t out_features() const noexcept;
   [[nodiscard]] std::span<const QuantPart> parts() const noexcept;
+  /// Writes the blocks of part `index` as they are in the file. invalid_argument if there is no such part or target is
+  /// not of exactly their size.
+  [[nodiscard]] Status export_part(std::size_t index, std::span<std::byte> target) const;
 
  private:
   friend class ReferenceBackend;

@@ -27,6 +27,10 @@ namespace detail {
 /// Deterministic Gaussian activations [m, in_features].
 [[nodiscard]] Result<std::vector<float>> verify_activations(std::uint64_t m, std::uint64_t in_features,
                                                             const VerifyOptions& options);
+/// The parts of a store with the bytes that it no longer has as in the file, exported.
+[[nodiscard]] Result<std::vector<QuantPart>> parts_with_bytes(
+    std::span<const QuantPart> parts, std::uint64_t in_features,
+    const std::function<Status(std::size_t part, std::span<std::byte> target)>& export_part);
 /// Scans the parts for broken blocks.
 [[nodiscard]] Result<std::optional<VerifyReport::BrokenBlock>> find_broken_block(std::span<const QuantPart> parts,
                                                                                  std::uint64_t in_features);
@@ -46,8 +50,11 @@ template <Backend B>
 [[nodiscard]] Result<VerifyReport> verify_layer(const B& backend, const typename B::QuantStore& store,
                                                 const VerifyOptions& options) {
   VerifyReport report;
-  const std::span<const QuantPart> parts = store.parts();
   const std::uint64_t in = store.in_features(), out = store.out_features();
+  const auto with_bytes = detail::parts_with_bytes(
+      store.parts(), in, [&store](std::size_t part, auto target) { return store.export_part(part, target); });
+  if (!with_bytes) return std::unexpected(with_bytes.error());
+  const std::span<const QuantPart> parts = *with_bytes;
   auto broken = detail::find_broken_block(parts, in);
   if (!broken) return std::unexpected(std::move(broken.error()));
   report.broken_block = *broken;

@@ -106,6 +106,21 @@ Result<HostOutput> check_rows(std::span<const std::uint64_t> row_ids, const Host
   return view;
 }
 
+Status check_export(std::span<const QuantPart> parts, std::uint64_t in_features, std::size_t index,
+                    std::size_t target_bytes) {
+  if (index >= parts.size()) {
+    return fail(ErrorCode::invalid_argument,
+                "index: found part " + text(index) + ", expected less than " + text(parts.size()));
+  }
+  const Result<std::uint64_t> bytes = matrix_bytes(parts[index].kind, parts[index].rows, in_features);
+  if (!bytes) return std::unexpected(bytes.error());
+  if (target_bytes != *bytes) {
+    return fail(ErrorCode::invalid_argument,
+                "target: found " + text(target_bytes) + " bytes, expected " + text(*bytes) + " as of the part");
+  }
+  return {};
+}
+
 Status copy_to_buffer(std::span<const float> source, HostBuffer& target) {
   if (source.size() > target.size()) {
     return fail(ErrorCode::invalid_argument, "upload: the buffer holds " + text(target.size()) +

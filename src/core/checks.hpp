@@ -27,6 +27,10 @@ struct CheckedViews {
 [[nodiscard]] Result<HostOutput> check_rows(std::span<const std::uint64_t> row_ids, const HostOutput& out,
                                             std::uint64_t rows, std::uint64_t in_features);
 
+/// Part number and size of an export; returns the size.
+[[nodiscard]] Status check_export(std::span<const QuantPart> parts, std::uint64_t in_features, std::size_t index,
+                                  std::size_t target_bytes);
+
 /// upload and download of backends whose buffers are host memory.
 [[nodiscard]] Status copy_to_buffer(std::span<const float> source, HostBuffer& target);
 [[nodiscard]] Status copy_from_buffer(const HostBuffer& source, std::span<float> target);

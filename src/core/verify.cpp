@@ -113,6 +113,23 @@ Result<std::vector<float>> verify_activations(std::uint64_t m, std::uint64_t in_
   return x;
 }
 
+Result<std::vector<QuantPart>> parts_with_bytes(
+    std::span<const QuantPart> parts, std::uint64_t in_features,
+    const std::function<Status(std::size_t part, std::span<std::byte> target)>& export_part) try {
+  std::vector<QuantPart> result(parts.begin(), parts.end());
+  for (std::size_t p = 0; p < result.size(); ++p) {
+    const Result<std::uint64_t> size = matrix_bytes(result[p].kind, result[p].rows, in_features);
+    if (!size) return std::unexpected(size.error());
+    if (result[p].bytes.size() == *size) continue;
+    std::vector<std::byte> bytes(*size);
+    if (Status s = export_part(p, bytes); !s) return std::unexpected(std::move(s.error()));
+    result[p].bytes = QuantBytes::own(std::move(bytes));
+  }
+  return result;
+} catch (const std::bad_alloc&) {
+  return fail(ErrorCode::out_of_memory, "verify: cannot allocate the exported weights");
+}
+
 Result<std::optional<VerifyReport::BrokenBlock>> find_broken_block(std::span<const QuantPart> parts,
                                                                    std::uint64_t in_features) {
   for (std::size_t p = 0; p < parts.size(); ++p) {

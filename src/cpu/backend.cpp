@@ -5,6 +5,7 @@
 #include "core/checks.hpp"
 #include "cpu/cpu_features.hpp"
 #include "cpu/forward_plan.hpp"
+#include "cpu/interleave.hpp"
 #include "cpu/piece.hpp"
 #include "cpu/scratch.hpp"
 #include "quantlinear/cpu_backend.hpp"
@@ -29,12 +30,14 @@ struct CpuBackend::Impl {
     if (!status) return std::unexpected(status.error());
     const Result<std::uint64_t> out_features = detail::check_parts(parts, in_features);
     if (!out_features) return std::unexpected(out_features.error());
-    return cpu::choose_kernels(choices, parts, in_features, *out_features, load.precision.value_or(options.precision));
+    return cpu::choose_kernels(choices, parts, in_features, *out_features, load.precision.value_or(options.precision),
+                               load.layout);
   }
 };
 
 struct CpuBackend::QuantStore::Impl {
-  std::vector<QuantPart> parts;
+  std::vector<QuantPart> parts;     // without bytes where they are interleaved
+  std::vector<QuantBytes> weights;  // of each part, as its kernels want them
   LayerKernels kernels;
   Precision precision = Precision::a8;
   std::shared_ptr<Ledger> ledger;
@@ -73,14 +76,20 @@ auto without_bad_alloc(const char* what, Body body) -> decltype(body()) {
   }
 }
 
-MemoryUse store_use(std::span<const QuantPart> parts) {
+MemoryUse store_use(std::span<const QuantPart> parts, const LayerKernels& kernels) {
   MemoryUse use;
-  for (const QuantPart& part : parts) {
-    (part.bytes.residence() == QuantBytes::Residence::owned ? use.resident_bytes : use.shared_bytes) +=
-        part.bytes.size();
-    use.resident_bytes += part.bias.size() * sizeof(float);
+  for (std::size_t p = 0; p < parts.size(); ++p) {
+    const bool own = kernels.parts[p].interleaved_rows != 0;
+    (own || parts[p].bytes.residence() == QuantBytes::Residence::owned ? use.resident_bytes : use.shared_bytes) +=
+        parts[p].bytes.size();
+    use.resident_bytes += parts[p].bias.size() * sizeof(float);
   }
   return use;
+}
+
+/// The matrix of a part as interleave.hpp wants it.
+cpu::InterleavedRows interleaved_part(const PartKernels& kernels, const QuantPart& part) {
+  return {kernels.format->block, kernels.row_bytes, part.rows};
 }
 
 std::string text_of(const cpu::ActivationSpec& spec) {
@@ -168,10 +177,23 @@ Result<CpuBackend::QuantStore> CpuBackend::load_quant_fused(std::span<const Quan
     Result<LayerKernels> kernels = impl_->kernels(parts, in_features, options);
     if (!kernels) return std::unexpected(std::move(kernels.error()));
     auto store = std::make_unique<QuantStore::Impl>();
-    store->parts.assign(parts.begin(), parts.end());
+    store->use = store_use(parts, *kernels);
     store->kernels = std::move(*kernels);
+    store->parts.assign(parts.begin(), parts.end());
+    for (std::size_t p = 0; p < parts.size(); ++p) {
+      PartKernels& part = store->kernels.parts[p];
+      store->weights.push_back(parts[p].bytes);
+      if (part.interleaved_rows != 0) {
+        Result<QuantBytes> copy =
+            cpu::interleave(interleaved_part(part, parts[p]), parts[p].bytes.bytes(), *impl_->executor);
+        if (!copy) return std::unexpected(std::move(copy.error()));
+        store->parts[p].bytes.give_up_pages();
+        store->parts[p].bytes = {};
+        store->weights[p] = std::move(*copy);
+      }
+      part.weights = store->weights[p].bytes().data();
+    }
     store->precision = options.precision.value_or(impl_->options.precision);
-    store->use = store_use(parts);
     store->ledger = impl_->ledger;
     store->ledger->add(store->use);
     return QuantStore(std::move(store));
@@ -295,17 +317,25 @@ Status CpuBackend::get_rows(Context&, const QuantStore& store, std::span<const s
   const QuantStore::Impl& s = *store.impl_;
   const Result<HostOutput> view = detail::check_rows(row_ids, out, s.kernels.out_features, s.kernels.in_features);
   if (!view) return std::unexpected(view.error());
-  for (std::size_t i = 0; i < row_ids.size(); ++i) {
-    std::size_t p = 0;
-    std::uint64_t row = row_ids[i];
-    while (row >= s.parts[p].rows) row -= s.parts[p++].rows;
-    const PartKernels& part = s.kernels.parts[p];
-    const QuantTypeInfo& info = *quant_type_info(s.parts[p].kind);
-    part.format->dequantize(
-        reinterpret_cast<const std::uint8_t*>(s.parts[p].bytes.bytes().data()) + row * part.row_bytes,
-        s.kernels.in_features / info.block_elements, view->data + i * view->row_stride);
-  }
-  return {};
+  return without_bad_alloc("get_rows", [&]() -> Status {
+    std::vector<std::byte> extracted;
+    for (std::size_t i = 0; i < row_ids.size(); ++i) {
+      std::size_t p = 0;
+      std::uint64_t row = row_ids[i];
+      while (row >= s.parts[p].rows) row -= s.parts[p++].rows;
+      const PartKernels& part = s.kernels.parts[p];
+      const QuantTypeInfo& info = *quant_type_info(s.parts[p].kind);
+      const std::byte* blocks = part.weights + row * part.row_bytes;
+      if (part.interleaved_rows != 0) {
+        extracted.resize(part.row_bytes);
+        cpu::extract_row(interleaved_part(part, s.parts[p]), s.weights[p].bytes(), row, extracted.data());
+        blocks = extracted.data();
+      }
+      part.format->dequantize(reinterpret_cast<const std::uint8_t*>(blocks),
+                              s.kernels.in_features / info.block_elements, view->data + i * view->row_stride);
+    }
+    return {};
+  });
 }
 
 Explanation CpuBackend::explain(const QuantStore& store, std::uint64_t m) const {
@@ -349,7 +379,7 @@ Result<MemoryUse> CpuBackend::memory_plan(std::span<const QuantPart> parts, std:
   return without_bad_alloc("memory_plan", [&]() -> Result<MemoryUse> {
     const Result<LayerKernels> kernels = impl_->kernels(parts, in_features, options);
     if (!kernels) return std::unexpected(kernels.error());
-    MemoryUse use = store_use(parts);
+    MemoryUse use = store_use(parts, *kernels);
     if (m != 0 && kernels->out_features != 0) {
       use.transient_bytes = cpu::plan_forward(*kernels, parts, m, impl_->executor->concurrency()).bytes;
     }
@@ -378,6 +408,19 @@ CpuBackend::QuantStore::~QuantStore() = default;
 std::uint64_t CpuBackend::QuantStore::in_features() const noexcept { return impl_->kernels.in_features; }
 std::uint64_t CpuBackend::QuantStore::out_features() const noexcept { return impl_->kernels.out_features; }
 std::span<const QuantPart> CpuBackend::QuantStore::parts() const noexcept { return impl_->parts; }
+Status CpuBackend::QuantStore::export_part(std::size_t index, std::span<std::byte> target) const {
+  if (Status status = detail::check_export(impl_->parts, in_features(), index, target.size()); !status) return status;
+  const PartKernels& part = impl_->kernels.parts[index];
+  const std::span<const std::byte> weights = impl_->weights[index].bytes();
+  if (part.interleaved_rows == 0) {
+    std::ranges::copy(weights, target.begin());
+    return {};
+  }
+  for (std::size_t row = 0; row < impl_->parts[index].rows; ++row) {
+    cpu::extract_row(interleaved_part(part, impl_->parts[index]), weights, row, target.data() + row * part.row_bytes);
+  }
+  return {};
+}
 Precision CpuBackend::QuantStore::precision() const noexcept { return impl_->precision; }
 
 }  // namespace quantlinear

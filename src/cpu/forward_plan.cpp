@@ -15,11 +15,25 @@ constexpr std::size_t kBytesPerLane = std::size_t{64} * 1024;
 /// each worker on long contiguous streams.
 constexpr std::size_t kItemsPerLane = 8;
 
+/// Why a part stays as in the file; empty if it need not.
+std::string no_interleaving(const InstructionSet& set, const FormatKernels& format, const QuantPart& part,
+                            Precision precision) {
+  if (precision != Precision::a8) return "not interleaved: the precision is not a8";
+  if (format.interleaved.run == nullptr) {
+    return "not interleaved: " + std::string(set.name) + " has no such kernels of " + std::string(to_string(part.kind));
+  }
+  if (part.rows < kInterleavedRows) {
+    return "not interleaved: " + std::to_string(part.rows) + " rows, at least " + std::to_string(kInterleavedRows) +
+           " are needed";
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<LayerKernels> choose_kernels(std::span<const InstructionSet* const> choices, std::span<const QuantPart> parts,
                                     std::uint64_t in_features, std::uint64_t out_features, Precision precision,
-                                    Prover proof) {
+                                    StoreLayout layout, Prover proof) {
   LayerKernels layer;
   layer.in_features = in_features;
   layer.out_features = out_features;
@@ -32,6 +46,15 @@ Result<LayerKernels> choose_kernels(std::span<const InstructionSet* const> choic
     p.reason = std::move(proved->reason);
     p.format = p.set->find(part.kind);
     p.product = &p.format->product[static_cast<std::size_t>(precision)];
+    if (layout == StoreLayout::interleaved) {
+      const std::string obstacle = no_interleaving(*p.set, *p.format, part, precision);
+      if (obstacle.empty()) {
+        p.product = &p.format->interleaved;
+        p.interleaved_rows = interleaved_rows(part.rows);
+      } else {
+        p.reason += (p.reason.empty() ? "" : "; ") + obstacle;
+      }
+    }
     const Result<std::uint64_t> bytes = row_bytes(part.kind, in_features);
     if (!bytes) return std::unexpected(bytes.error());
     p.row_bytes = *bytes;

@@ -22,7 +22,10 @@ struct PartKernels {
   const ProductKernel* product = nullptr;
   std::size_t row_bytes = 0;
   std::size_t first_column = 0;  ///< of its outputs
-  std::string reason = {};       ///< why not the first choice of sets; empty if it is
+  std::string reason = {};       ///< why not the first choice of sets, or not the layout asked for; empty if it is
+  /// Rows of the copy that an interleaved part multiplies; 0: as in the file.
+  std::size_t interleaved_rows = 0;
+  const std::byte* weights = nullptr;  ///< once loaded
 };
 
 /// Everything about a store that does not depend on m.
@@ -33,10 +36,10 @@ struct LayerKernels {
 };
 
 /// Chooses the kernels of every part: of the first of `choices` that proves itself for it (proof.hpp).
-/// `unsupported` if none does.
+/// `unsupported` if none does. Of these, the interleaved ones where `layout` asks for them and there are.
 [[nodiscard]] Result<LayerKernels> choose_kernels(std::span<const InstructionSet* const> choices,
                                                   std::span<const QuantPart> parts, std::uint64_t in_features,
-                                                  std::uint64_t out_features, Precision precision,
+                                                  std::uint64_t out_features, Precision precision, StoreLayout layout,
                                                   Prover proof = proof_of);
 
 /// a / b rounded up, 0 if b is 0. Does not overflow.

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "cpu/activations.hpp"
+#include "cpu/interleaved_layout.hpp"
 #include "quantlinear/quant_type.hpp"
 
 namespace quantlinear::cpu {
@@ -29,6 +30,8 @@ struct ProductArgs {
   std::size_t out_stride;
   const float* bias;   ///< null, or one value per row of the matrix
   std::byte* scratch;  ///< 64-byte aligned, scratch_bytes(m) long, private to the call
+  /// Of an interleaved matrix: how many of its rows are (interleaved_layout.hpp).
+  std::size_t interleaved_rows = 0;
 };
 
 /// What a kernel will do for m rows, for `explain`.
@@ -55,6 +58,9 @@ struct FormatKernels {
   void (*dequantize)(const std::uint8_t* block, std::size_t blocks, float* out) noexcept;
   /// Indexed by Precision. Float formats have the f32 kernel in all three places.
   std::array<ProductKernel, 3> product;
+  /// For interleaved weights in a8; interleaved.run is null where the set has none for the format.
+  ProductKernel interleaved;
+  InterleavedBlock block;
 };
 
 /// An instruction set of this build.

@@ -64,7 +64,7 @@ struct Piece {
       if (first < granules) {
         const PartKernels& part = layer.parts[p];
         const PreparedLayout::Entry& activations = *layout.find(spec_of(*part.product, plan.pieces.columns));
-        part.product->run({.weights = reinterpret_cast<const std::uint8_t*>(parts[p].bytes.bytes().data()),
+        part.product->run({.weights = reinterpret_cast<const std::uint8_t*>(part.weights),
                            .row_bytes = part.row_bytes,
                            .row_begin = first * kRowGranule,
                            .row_end = std::min<std::size_t>(end * kRowGranule, parts[p].rows),
@@ -73,7 +73,8 @@ struct Piece {
                            .out = out.data + part.first_column,
                            .out_stride = out.row_stride,
                            .bias = parts[p].bias.empty() ? nullptr : parts[p].bias.data(),
-                           .scratch = lane_scratch});
+                           .scratch = lane_scratch,
+                           .interleaved_rows = part.interleaved_rows});
       }
       first -= std::min(first, granules);
       end -= std::min(end, granules);

@@ -13,14 +13,16 @@
 #include <utility>
 #include <vector>
 
+#include "cpu/interleave.hpp"
+
 namespace quantlinear::cpu {
 namespace {
 
 constexpr std::size_t kRows = 33;  // one more than a work item's granule: full panels and the rest of one
 constexpr std::size_t kColumns = 2 * kChunk;
-constexpr std::size_t kMost = 17;                             // columns of several GEMM tiles and a rest
-constexpr std::size_t kColumnCounts[] = {1, 2, 3, 4, kMost};  // what a GEMV takes at once, and a GEMM
-constexpr std::size_t kWithBias = 3;                          // the others without, since it hides the last bits
+constexpr std::size_t kMost = 17;                                // columns of several GEMM tiles and a rest
+constexpr std::size_t kColumnCounts[] = {1, 2, 3, 4, 8, kMost};  // what a GEMV takes at once, and a GEMM
+constexpr std::size_t kWithBias = 3;                             // the others without, since it hides the last bits
 constexpr std::size_t kNanColumn = 5;
 
 /// splitmix64: small, and the same on every machine.
@@ -146,7 +148,7 @@ struct Prepared {
 };
 
 std::vector<float> multiply(const ProductKernel& kernel, std::span<const std::byte> w, Prepared& x, std::size_t m,
-                            const float* bias) {
+                            const float* bias, std::size_t interleaved = 0) {
   std::vector<float> y(m * kRows, std::numeric_limits<float>::quiet_NaN());
   Memory scratch(kernel.scratch_bytes(m) + 1);
   kernel.run({.weights = reinterpret_cast<const std::uint8_t*>(w.data()),
@@ -158,7 +160,8 @@ std::vector<float> multiply(const ProductKernel& kernel, std::span<const std::by
               .out = y.data(),
               .out_stride = kRows,
               .bias = bias,
-              .scratch = scratch.data()});
+              .scratch = scratch.data(),
+              .interleaved_rows = interleaved});
   return y;
 }
 
@@ -198,25 +201,37 @@ Proof prove(const InstructionSet& set, const InstructionSet& scalar, GgufQuantTy
   // A row's bits do not depend on m, so the slow side runs once.
   Prepared all(scalar, by_definition.activations(kMost), x, kMost);
   const std::vector<float> expected = multiply(by_definition, w, all, kMost, nullptr);
-  for (const std::size_t m : kColumnCounts) {
-    const ActivationSpec spec = product.activations(m);
-    Prepared own(set, spec, x, m), defined(scalar, spec, x, m);
-    for (std::size_t i = 0; i < m; ++i) {
-      if (own.equals(defined, i, m)) continue;
-      return {Proof::Fault::prepare_row,
-              "input row " + std::to_string(i) + " of " + std::to_string(m) + " is prepared with other bits"};
+  const auto check = [&](const ProductKernel& kernel, std::span<const std::byte> bytes, std::size_t interleaved,
+                         std::string_view name) -> Proof {
+    for (const std::size_t m : kColumnCounts) {
+      const ActivationSpec spec = kernel.activations(m);
+      Prepared own(set, spec, x, m), defined(scalar, spec, x, m);
+      for (std::size_t i = 0; i < m; ++i) {
+        if (own.equals(defined, i, m)) continue;
+        return {Proof::Fault::prepare_row,
+                "input row " + std::to_string(i) + " of " + std::to_string(m) + " is prepared with other bits"};
+      }
+      const float* bias = m == kWithBias ? x.data() : nullptr;
+      const std::vector<float> y = multiply(kernel, bytes, own, m, bias, interleaved);
+      for (std::size_t i = 0; i < y.size(); ++i) {
+        const float value = bias == nullptr ? expected[i] : expected[i] + bias[i % kRows];
+        if (same_bits(y[i], value)) continue;
+        return {Proof::Fault::product, std::string(name) + " of weight row " + std::to_string(i % kRows) +
+                                           " and input row " + std::to_string(i / kRows) + " of " + std::to_string(m) +
+                                           ": " + found_expected(y[i], value)};
+      }
     }
-    const float* bias = m == kWithBias ? x.data() : nullptr;
-    const std::vector<float> y = multiply(product, w, own, m, bias);
-    for (std::size_t i = 0; i < y.size(); ++i) {
-      const float value = bias == nullptr ? expected[i] : expected[i] + bias[i % kRows];
-      if (same_bits(y[i], value)) continue;
-      return {Proof::Fault::product, "product of weight row " + std::to_string(i % kRows) + " and input row " +
-                                         std::to_string(i / kRows) + " of " + std::to_string(m) + ": " +
-                                         found_expected(y[i], value)};
-    }
+    return {};
+  };
+  Proof proof = check(product, w, 0, "product");
+  if (proof.fault != Proof::Fault::none || precision != Precision::a8 || kernels->interleaved.run == nullptr) {
+    return proof;
   }
-  return {};
+  const std::size_t row_bytes = w.size() / kRows;
+  const auto executor = make_thread_pool({.threads = 1});
+  const Result<QuantBytes> copy = interleave({kernels->block, row_bytes, kRows}, w, *executor);
+  if (!copy) throw std::bad_alloc();
+  return check(kernels->interleaved, copy->bytes(), interleaved_rows(kRows), "interleaved product");
 }
 
 const Proof& proof_of(const InstructionSet& set, GgufQuantType kind, Precision precision) {

@@ -67,6 +67,12 @@ inline Halves<V> nibble_halves(const std::uint8_t* a, const std::uint8_t* b) {
   return {V::bit_and(bytes, V::fill(15)), V::bit_and(V::template shr<4>(bytes), V::fill(15))};
 }
 
+/// N registers of V with four bytes of every row each: sub-scales or mins 4i .. 4i+3 in the i-th.
+template <class V, int N>
+struct Quads {
+  typename V::Quad q[N];
+};
+
 // File bytes are little-endian and unaligned: never cast, always assemble or memcpy.
 inline std::uint16_t le16(const std::uint8_t* p) noexcept { return static_cast<std::uint16_t>(p[0] | (p[1] << 8)); }
 inline std::uint32_t le32(const std::uint8_t* p) noexcept {

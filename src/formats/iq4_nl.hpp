@@ -17,6 +17,7 @@ struct IQ4_NL {
   static constexpr Family kFamily = Family::small_block;
   static constexpr int kBlockElements = 32;
   static constexpr int kBlockBytes = 18;
+  static constexpr int kScaleAt = 0;
   static constexpr int kMaxU = 241;
   static constexpr int kOffset = 128;
   static constexpr int kScaleStep = 32;
@@ -33,7 +34,7 @@ struct IQ4_NL {
   static std::uint16_t d_bits(const std::uint8_t* block) { return le16(block); }
 
   template <class V, int J>
-  static typename V::U8x32 group(const std::uint8_t* block) {
+  static typename V::U8x32 group(typename V::Block block) {
     static_assert(J == 0);
     return V::lookup(iq4_table<V>(), V::nibbles(block + 2));
   }

@@ -19,6 +19,7 @@ struct IQ4_XS {
   static constexpr Family kFamily = Family::super_block;
   static constexpr int kBlockElements = 256;
   static constexpr int kBlockBytes = 136;
+  static constexpr int kScaleAt = 0;
   static constexpr int kMaxU = 241;
   static constexpr int kOffset = 128;
   static constexpr int kScaleStep = 32;
@@ -57,8 +58,24 @@ struct IQ4_XS {
     const std::uint64_t negative = flipped & 0x2020202020202020u;
     return V::u64x2(flipped | (negative << 1) | (negative << 2), 0);
   }
+  template <class V>
+  static Quads<V, 2> lane_scales(typename V::Block block) {
+    const auto low = V::quad(block + 4), high = V::quad(block);
+    // Two bytes of nibbles, and two bits each of one byte.
+    const auto scales = [](auto nibbles, auto twos) {
+      const auto four = V::bit_or(V::bit_and(nibbles, V::fill_quad(0x000f000f)),
+                                  V::bit_and(V::template shr<4>(nibbles), V::fill_quad(0x0f000f00)));
+      const auto two = V::bit_or(V::bit_or(V::bit_and(V::template shl<4>(twos), V::fill_quad(0x30)),
+                                           V::bit_and(V::template shl<2>(twos), V::fill_quad(0x3000))),
+                                 V::bit_or(V::bit_and(twos, V::fill_quad(0x300000)),
+                                           V::bit_and(V::template shr<2>(twos), V::fill_quad(0x30000000))));
+      return V::sub(V::bit_or(four, two), V::fill(32));
+    };
+    return {{scales(V::template bytes<0, 0, 1, 1>(low), V::template bytes<2, 2, 2, 2>(high)),
+             scales(V::template bytes<2, 2, 3, 3>(low), V::template bytes<3, 3, 3, 3>(high))}};
+  }
   template <class V, int J>
-  static typename V::U8x32 group(const std::uint8_t* block) {
+  static typename V::U8x32 group(typename V::Block block) {
     return V::lookup(iq4_table<V>(), V::nibbles(block + 8 + 16 * J));
   }
 };

@@ -30,5 +30,19 @@ inline std::uint64_t six_bit_mins(const std::uint8_t* field) noexcept {
   return (middle & 0x3f3f3f3fu) | (std::uint64_t{((last >> 4) & 0x0f0f0f0fu) | ((middle >> 2) & 0x30303030u)} << 32);
 }
 
+/// The same for weights of many rows side by side.
+template <class V>
+inline Quads<V, 2> six_bit_scale_quads(typename V::Block field) {
+  const auto low = V::quad(field), last = V::quad(field + 8);
+  return {{V::bit_and(low, V::fill(63)),
+           V::bit_or(V::bit_and(last, V::fill(15)), V::bit_and(V::template shr<2>(low), V::fill(48)))}};
+}
+template <class V>
+inline Quads<V, 2> six_bit_min_quads(typename V::Block field) {
+  const auto middle = V::quad(field + 4), last = V::quad(field + 8);
+  return {{V::bit_and(middle, V::fill(63)), V::bit_or(V::bit_and(V::template shr<4>(last), V::fill(15)),
+                                                      V::bit_and(V::template shr<2>(middle), V::fill(48)))}};
+}
+
 }  // namespace
 }  // namespace quantlinear::formats

@@ -18,6 +18,7 @@ struct Q2_K {
   static constexpr Family kFamily = Family::super_block;
   static constexpr int kBlockElements = 256;
   static constexpr int kBlockBytes = 84;
+  static constexpr int kScaleAt = 80;
   static constexpr int kMaxU = 3;
   static constexpr int kOffset = 0;
   static constexpr int kScaleStep = 16;
@@ -46,8 +47,18 @@ struct Q2_K {
   static typename V::U8x16 mins(const std::uint8_t* block) {
     return V::u64x2((le64(block) >> 4) & kNibbles, (le64(block + 8) >> 4) & kNibbles);
   }
+  template <class V>
+  static Quads<V, 4> lane_scales(typename V::Block block) {
+    const auto low = [&](int at) { return V::bit_and(V::quad(block + at), V::fill(15)); };
+    return {{low(0), low(4), low(8), low(12)}};
+  }
+  template <class V>
+  static Quads<V, 4> lane_mins(typename V::Block block) {
+    const auto high = [&](int at) { return V::bit_and(V::template shr<4>(V::quad(block + at)), V::fill(15)); };
+    return {{high(0), high(4), high(8), high(12)}};
+  }
   template <class V, int J>
-  static typename V::U8x32 group(const std::uint8_t* block) {
+  static typename V::U8x32 group(typename V::Block block) {
     return V::bit_and(V::template shr<2 * (J % 4)>(V::load32(block + 16 + 32 * (J / 4))), V::fill(3));
   }
 

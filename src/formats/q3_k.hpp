@@ -19,6 +19,7 @@ struct Q3_K {
   static constexpr Family kFamily = Family::super_block;
   static constexpr int kBlockElements = 256;
   static constexpr int kBlockBytes = 110;
+  static constexpr int kScaleAt = 108;
   static constexpr int kMaxU = 7;
   static constexpr int kOffset = 4;
   static constexpr int kScaleStep = 16;
@@ -49,8 +50,18 @@ struct Q3_K {
     const std::uint64_t last = (top & 0x30303030u) | (((top >> 2) & 0x30303030u) << 32);
     return V::u64x2(minus32((low & kNibbles) | first), minus32(((low >> 4) & kNibbles) | last));
   }
+  template <class V>
+  static Quads<V, 4> lane_scales(typename V::Block block) {
+    const auto a = V::quad(block + 96), b = V::quad(block + 100), top = V::quad(block + 104);
+    const auto scales = [](auto low, auto high) {
+      const auto six = V::bit_or(V::bit_and(low, V::fill(15)), V::bit_and(high, V::fill(48)));
+      return V::sub(six, V::fill(32));
+    };
+    return {{scales(a, V::template shl<4>(top)), scales(b, V::template shl<2>(top)), scales(V::template shr<4>(a), top),
+             scales(V::template shr<4>(b), V::template shr<2>(top))}};
+  }
   template <class V, int J>
-  static typename V::U8x32 group(const std::uint8_t* block) {
+  static typename V::U8x32 group(typename V::Block block) {
     const auto two = V::bit_and(V::template shr<2 * (J % 4)>(V::load32(block + 32 + 32 * (J / 4))), V::fill(3));
     const auto bits = V::load32(block);
     const auto third = V::bit_and(

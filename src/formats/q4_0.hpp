@@ -16,6 +16,7 @@ struct Q4_0 {
   static constexpr Family kFamily = Family::small_block;
   static constexpr int kBlockElements = 32;
   static constexpr int kBlockBytes = 18;
+  static constexpr int kScaleAt = 0;
   static constexpr int kMaxU = 15;
   static constexpr int kOffset = 8;
   static constexpr int kScaleStep = 32;
@@ -32,7 +33,7 @@ struct Q4_0 {
   static std::uint16_t d_bits(const std::uint8_t* block) { return le16(block); }
 
   template <class V, int J>
-  static typename V::U8x32 group(const std::uint8_t* block) {
+  static typename V::U8x32 group(typename V::Block block) {
     static_assert(J == 0);
     return V::nibbles(block + 2);
   }

@@ -17,6 +17,7 @@ struct Q4_1 {
   static constexpr Family kFamily = Family::small_block;
   static constexpr int kBlockElements = 32;
   static constexpr int kBlockBytes = 20;
+  static constexpr int kScaleAt = 0;
   static constexpr int kMaxU = 15;
   static constexpr int kOffset = 0;
   static constexpr int kScaleStep = 32;
@@ -34,7 +35,7 @@ struct Q4_1 {
   static std::uint16_t m_bits(const std::uint8_t* block) { return le16(block + 2); }
 
   template <class V, int J>
-  static typename V::U8x32 group(const std::uint8_t* block) {
+  static typename V::U8x32 group(typename V::Block block) {
     static_assert(J == 0);
     return V::nibbles(block + 4);
   }

@@ -22,6 +22,7 @@ struct Q4_K {
   static constexpr Family kFamily = Family::super_block;
   static constexpr int kBlockElements = 256;
   static constexpr int kBlockBytes = 144;
+  static constexpr int kScaleAt = 0;
   static constexpr int kMaxU = 15;
   static constexpr int kOffset = 0;
   static constexpr int kScaleStep = 32;
@@ -55,8 +56,16 @@ struct Q4_K {
   static typename V::U8x16 mins(const std::uint8_t* block) {
     return V::u64x2(six_bit_mins(block + 4), 0);
   }
+  template <class V>
+  static Quads<V, 2> lane_scales(typename V::Block block) {
+    return six_bit_scale_quads<V>(block + 4);
+  }
+  template <class V>
+  static Quads<V, 2> lane_mins(typename V::Block block) {
+    return six_bit_min_quads<V>(block + 4);
+  }
   template <class V, int J>
-  static typename V::U8x32 group(const std::uint8_t* block) {
+  static typename V::U8x32 group(typename V::Block block) {
     const auto bytes = V::load32(block + 16 + 32 * (J / 2));
     return V::bit_and(J % 2 == 0 ? bytes : V::template shr<4>(bytes), V::fill(15));
   }

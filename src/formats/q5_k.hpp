@@ -20,6 +20,7 @@ struct Q5_K {
   static constexpr Family kFamily = Family::super_block;
   static constexpr int kBlockElements = 256;
   static constexpr int kBlockBytes = 176;
+  static constexpr int kScaleAt = 0;
   static constexpr int kMaxU = 31;
   static constexpr int kOffset = 0;
   static constexpr int kScaleStep = 32;
@@ -52,8 +53,16 @@ struct Q5_K {
   static typename V::U8x16 mins(const std::uint8_t* block) {
     return V::u64x2(six_bit_mins(block + 4), 0);
   }
+  template <class V>
+  static Quads<V, 2> lane_scales(typename V::Block block) {
+    return six_bit_scale_quads<V>(block + 4);
+  }
+  template <class V>
+  static Quads<V, 2> lane_mins(typename V::Block block) {
+    return six_bit_min_quads<V>(block + 4);
+  }
   template <class V, int J>
-  static typename V::U8x32 group(const std::uint8_t* block) {
+  static typename V::U8x32 group(typename V::Block block) {
     const auto bytes = V::load32(block + 48 + 32 * (J / 2));
     const auto four = V::bit_and(J % 2 == 0 ? bytes : V::template shr<4>(bytes), V::fill(15));
     const auto bits = V::load32(block + 16);

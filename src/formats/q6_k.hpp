@@ -19,6 +19,7 @@ struct Q6_K {
   static constexpr Family kFamily = Family::super_block;
   static constexpr int kBlockElements = 256;
   static constexpr int kBlockBytes = 210;
+  static constexpr int kScaleAt = 208;
   static constexpr int kMaxU = 63;
   static constexpr int kOffset = 32;
   static constexpr int kScaleStep = 16;
@@ -44,8 +45,12 @@ struct Q6_K {
   static typename V::U8x16 scales(const std::uint8_t* block) {
     return V::load16(block + 192);
   }
+  template <class V>
+  static Quads<V, 4> lane_scales(typename V::Block block) {
+    return {{V::quad(block + 192), V::quad(block + 196), V::quad(block + 200), V::quad(block + 204)}};
+  }
   template <class V, int J>
-  static typename V::U8x32 group(const std::uint8_t* block) {
+  static typename V::U8x32 group(typename V::Block block) {
     constexpr int kQuarter = J % 4;
     const auto bytes = V::load32(block + 64 * (J / 4) + 32 * (kQuarter % 2));
     const auto four = V::bit_and(kQuarter < 2 ? bytes : V::template shr<4>(bytes), V::fill(15));

@@ -16,6 +16,7 @@ struct Q8_0 {
   static constexpr Family kFamily = Family::small_block;
   static constexpr int kBlockElements = 32;
   static constexpr int kBlockBytes = 34;
+  static constexpr int kScaleAt = 0;
   static constexpr int kMaxU = 255;
   static constexpr int kOffset = 128;
   static constexpr int kScaleStep = 32;
@@ -29,7 +30,7 @@ struct Q8_0 {
   static std::uint16_t d_bits(const std::uint8_t* block) { return le16(block); }
 
   template <class V, int J>
-  static typename V::U8x32 group(const std::uint8_t* block) {
+  static typename V::U8x32 group(typename V::Block block) {
     static_assert(J == 0);
     return V::bit_xor(V::load32(block + 2), V::fill(128));
   }

@@ -183,4 +183,10 @@ std::span<const QuantPart> ReferenceBackend::QuantStore::parts() const noexcept 
   return impl_ ? std::span<const QuantPart>(impl_->parts) : std::span<const QuantPart>();
 }
 
+Status ReferenceBackend::QuantStore::export_part(std::size_t index, std::span<std::byte> target) const {
+  if (Status s = detail::check_export(parts(), in_features(), index, target.size()); !s) return s;
+  std::ranges::copy(impl_->parts[index].bytes.bytes(), target.begin());
+  return {};
+}
+
 }  // namespace quantlinear

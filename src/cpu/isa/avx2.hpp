@@ -31,6 +31,15 @@ struct Isa {
       return integer_product<F, P, Avx2Dot, Avx2WordTile<F>, 9>();
     }
   }
+
+  template <Interleavable F>
+  static constexpr ProductKernel interleaved() {
+    if constexpr (F::kMaxU <= 128) {
+      return interleaved_product<F, Avx2Lanes, 4, Avx2Dot, Avx2ByteTile<F>, 5>();
+    } else {
+      return interleaved_product<F, Avx2Lanes, 4, Avx2Dot, Avx2WordTile<F>, 5>();
+    }
+  }
 };
 
 }  // namespace

@@ -10,6 +10,7 @@ namespace quantlinear::cpu {
 namespace {
 
 struct Avx2Vocabulary {
+  using Block = const std::uint8_t*;
   using U8x16 = __m128i;
   using U8x32 = __m256i;
 

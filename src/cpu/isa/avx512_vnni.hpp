@@ -28,6 +28,13 @@ struct Isa {
       return integer_product<F, P, Avx512Dot, DotWordTile<F, ZmmRows>, kGemmFrom>();
     }
   }
+
+  template <Interleavable F>
+  static constexpr ProductKernel interleaved() {
+    // Columns of a pass and the m from which a panel pays: measured, docs/performance.md.
+    constexpr int kColumns = F::kFamily == Family::super_block ? 4 : 8;
+    return interleaved_product<F, Avx512Lanes, kColumns, Avx512Dot, DotByteTile<F, ZmmRows>, 17>();
+  }
 };
 
 }  // namespace

@@ -28,6 +28,11 @@ struct Isa {
       return integer_product<F, P, AvxVnniDot, DotWordTile<F, YmmRows>, kGemmFrom>();
     }
   }
+
+  template <Interleavable F>
+  static constexpr ProductKernel interleaved() {
+    return interleaved_product<F, AvxVnniLanes, 4, AvxVnniDot, DotByteTile<F, YmmRows>, 5>();
+  }
 };
 
 }  // namespace

@@ -9,6 +9,7 @@ namespace quantlinear::cpu {
 namespace {
 
 struct NeonVocabulary {
+  using Block = const std::uint8_t*;
   using U8x16 = uint8x16_t;
   /// Two plain members, not uint8x16x2_t: compilers keep those in neighbouring registers and copy to do so.
   struct U8x32 {

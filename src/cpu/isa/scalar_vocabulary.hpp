@@ -11,6 +11,7 @@ namespace quantlinear::cpu {
 namespace {
 
 struct ScalarVocabulary {
+  using Block = const std::uint8_t*;
   struct U8x16 {
     std::uint8_t byte[16];
   };

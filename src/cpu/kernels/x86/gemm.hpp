@@ -27,8 +27,10 @@ template <class F, std::size_t Rows>
 /// Tile must offer: kColumns, Panel, Meta, and
 ///   template <int C> static void chunk(const Panel&, int groups, const ChunkX<Meta>&, float* tile)
 /// which adds one chunk of C columns to tile [C][Panel::kRows].
+///
+/// pack(args, first row, chunk, groups, panel) fills a panel (pack_panel).
 template <class F, class Tile>
-void gemm(const ProductArgs& args) noexcept {
+void gemm(const ProductArgs& args, auto pack) noexcept {
   using Panel = typename Tile::Panel;
   constexpr std::size_t kRows = Panel::kRows;
   Panel& panel = *reinterpret_cast<Panel*>(args.scratch);
@@ -40,7 +42,7 @@ void gemm(const ProductArgs& args) noexcept {
     for (std::size_t chunk = 0; chunk < chunks; ++chunk) {
       const std::size_t left = (args.in_features - chunk * kChunk) / 32;
       const int groups = left < 8 ? static_cast<int>(left) : 8;
-      pack_panel<F>(args, row, chunk, groups, panel);
+      pack(args, row, chunk, groups, panel);
       prefetch_panel<F, kRows>(args, row, chunk + kPanelsAhead, chunks);
       std::size_t c = 0;
       const auto step = [&]<int C>() {

@@ -148,12 +148,13 @@ template <class F>
   return w;
 }
 
-/// Packs chunk `chunk` (`groups` groups of 32 k) of rows first .. first+kRows-1 (the last row repeated).
+/// Packs chunk `chunk` (`groups` groups of 32 k) of rows first .. first+kRows-1 (the last row repeated), eight from
+/// `from_octet` on.
 template <class F, class Panel>
 [[gnu::noinline]] void pack_panel(const ProductArgs& args, std::size_t first, std::size_t chunk, int groups,
-                                  Panel& panel) {
+                                  Panel& panel, int from_octet) {
   constexpr bool kWords = Panel::kWords;
-  for (int octet = 0; octet < static_cast<int>(Panel::kRows) / 8; ++octet) {
+  for (int octet = from_octet; octet < static_cast<int>(Panel::kRows) / 8; ++octet) {
     const std::size_t start = first + 8 * static_cast<std::size_t>(octet);
     const PanelRows rows(args.weights, args.row_bytes, start, args.row_end);
     const auto pack_group = [&]<int J>(std::size_t at, int g, const auto& scale_of) {
@@ -204,6 +205,12 @@ template <class F, class Panel>
       }
     }
   }
+}
+
+/// All rows of the panel.
+template <class F, class Panel>
+void pack_rows(const ProductArgs& args, std::size_t first, std::size_t chunk, int groups, Panel& panel) {
+  pack_panel<F>(args, first, chunk, groups, panel, 0);
 }
 
 }  // namespace
