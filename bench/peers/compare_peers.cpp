@@ -35,8 +35,13 @@ std::vector<Entrant> make_entrants(const Options& options, const Arena& arena) {
     }
   }
   for (const std::string& precision : options.precisions) {
-    const std::vector<std::string> command = {here / "peer_ours", precision, options.isa.empty() ? "-" : options.isa};
-    entrants.emplace_back("ours " + precision, precision, command, arena, cpus, options.worker_log);
+    for (const char* mode : {"plain", "repack"}) {
+      if (mode == std::string_view("repack") && (!options.repack || precision != "a8")) continue;
+      const std::vector<std::string> command = {here / "peer_ours", precision, mode,
+                                                options.isa.empty() ? "-" : options.isa};
+      const std::string name = "ours " + precision + (mode == std::string_view("repack") ? " repack" : "");
+      entrants.emplace_back(name, precision, command, arena, cpus, options.worker_log);
+    }
   }
   return entrants;
 }

@@ -23,6 +23,7 @@ Runs QuantLinear and installed ggml libraries in turn on the same weights and ac
   --m M,M               activation rows                                  1,4,8,64,512
   --threads T,T                                                          1
   --precision P,P       of ours: a8, a16, f32; "none": peers alone       a8,a16
+  --repack yes|no       ours interleaved as well, in a8                  yes
   --isa NAME            instruction set of ours                          the best
   --cpus C,C            CPUs to run on, in turn                          those of this process
   --rounds R            turns of every contestant                        7
@@ -137,6 +138,9 @@ void set(Options& options, std::vector<std::string>& wanted_peers, const std::st
     options.threads = numbers<std::size_t>(value);
   } else if (name == "--precision") {
     options.precisions = value == "none" ? std::vector<std::string>{} : split(value);
+  } else if (name == "--repack") {
+    if (value != "yes" && value != "no") throw std::runtime_error("--repack wants yes or no");
+    options.repack = value == "yes";
   } else if (name == "--isa") {
     options.isa = value;
   } else if (name == "--cpus") {

@@ -29,6 +29,7 @@ struct Options {
   std::vector<std::string> precisions = {"a8", "a16"};  ///< of ours; empty: peers alone
   std::vector<PeerFolder> peers;
   std::vector<int> cpus;   ///< where threads run, in turn
+  bool repack = true;      ///< ours interleaved as well, in a8
   std::string isa;         ///< of ours; empty: what the library chooses
   std::size_t rounds = 7;  ///< turns of every contestant
   double seconds = 0.1;    ///< of one turn

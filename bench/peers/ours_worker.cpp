@@ -1,4 +1,4 @@
-// Worker around QuantLinear:  peer_ours a8|a16|f32 INSTRUCTION_SET|- ARENA CPUS
+// Worker around QuantLinear:  peer_ours a8|a16|f32 plain|repack INSTRUCTION_SET|- ARENA CPUS
 // One layer per copy of the weights; a pass is one forward of each.
 #include <algorithm>
 #include <cstdio>
@@ -39,8 +39,8 @@ ql::GgufQuantType kind_of(const WeightType& type) {
 
 class OursContestant final : public Contestant {
  public:
-  OursContestant(ql::Precision precision, std::string instruction_set)
-      : precision_(precision), instruction_set_(std::move(instruction_set)) {}
+  OursContestant(const ql::LoadOptions& load, std::string instruction_set)
+      : load_(load), instruction_set_(std::move(instruction_set)) {}
 
   BlockShape block(const WeightType& type) override {
     const ql::QuantTypeInfo* info = ql::quant_type_info(kind_of(type));
@@ -82,12 +82,13 @@ class OursContestant final : public Contestant {
     context_.reset();
     ql::CpuOptions options;
     options.threads.threads = threads;
-    options.precision = precision_;
     options.instruction_set = instruction_set_;
     const ql::CpuBackend backend(options);
     check(backend.status());
     for (const ql::QuantBytes& bytes : weights_) {
-      layers_.push_back(value_of(Layer::from_gguf_bytes(backend, kind_, bytes, n_, k_)));
+      layers_.push_back(value_of(Layer::from_gguf_bytes(backend, kind_, bytes, n_, k_, load_)));
+      const std::string reason = layers_.back().explain(m).parts.front().reason;
+      if (reason.starts_with("not interleaved")) throw std::runtime_error(reason);
     }
     context_.emplace(value_of(backend.new_context()));
     input_.assign(activations, activations + m * k_);
@@ -108,7 +109,7 @@ class OursContestant final : public Contestant {
   }
 
  private:
-  ql::Precision precision_;
+  ql::LoadOptions load_;
   std::string instruction_set_;
   ql::GgufQuantType kind_{};
   std::vector<ql::QuantBytes> weights_;
@@ -123,15 +124,19 @@ class OursContestant final : public Contestant {
 
 int main(int argc, char** argv) {
   const std::optional<quantlinear::Precision> precision =
-      argc == 5 ? quantlinear::precision_from_name(argv[1]) : std::nullopt;
+      argc == 6 ? quantlinear::precision_from_name(argv[1]) : std::nullopt;
   if (!precision) {
     std::fputs("peer_ours is started by compare_peers\n", stderr);
     return 2;
   }
   try {
-    const std::string_view instruction_set = argv[2];
-    peers::OursContestant contestant(*precision, std::string(instruction_set == "-" ? "" : instruction_set));
-    return peers::serve(contestant, std::stoi(argv[3]), argv[4]);
+    const bool repack = argv[2] == std::string_view("repack");
+    const std::string_view instruction_set = argv[3];
+    using quantlinear::StoreLayout;
+    peers::OursContestant contestant(
+        {.precision = precision, .layout = repack ? StoreLayout::interleaved : StoreLayout::as_in_file},
+        std::string(instruction_set == "-" ? "" : instruction_set));
+    return peers::serve(contestant, std::stoi(argv[4]), argv[5]);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "peer_ours: %s\n", error.what());
     return 1;

@@ -29,7 +29,7 @@ struct ApplyOptions {
   std::string input;
   std::string output;
   DeviceOptions device;
-  Precision precision = Precision::a8;
+  quantlinear::LoadOptions load{.precision = Precision::a8};
   bool json = false;
 };
 
@@ -69,7 +69,7 @@ Result<Exit> run(const ApplyOptions& options) {
   if (!backend) return std::unexpected(backend.error());
   const auto parts = parts_of(*file, options.tensors);
   if (!parts) return std::unexpected(parts.error());
-  const auto layer = Layer::from_gguf_fused(*backend, parts->parts, parts->in_features, {options.precision});
+  const auto layer = Layer::from_gguf_fused(*backend, parts->parts, parts->in_features, options.load);
   if (!layer) return std::unexpected(layer.error());
   const auto x = read_npy(options.input);
   if (!x) return std::unexpected(x.error());
@@ -122,7 +122,8 @@ const Command apply_command{
       options.required_option("-i,--input", "X.npy", "Activations, float32 [m, in_features]", values->input);
       options.required_option("-o,--output", "Y.npy", "Results, float32 [m, out_features]", values->output);
       options.device(values->device, true);
-      options.precision(values->precision);
+      options.precision(*values->load.precision);
+      options.interleave(values->load.layout);
       options.json(values->json);
       return [values] { return run(*values); };
     }};

@@ -36,6 +36,7 @@ struct BenchOptions {
   std::uint64_t k = 4096;
   std::vector<std::uint64_t> m{1, 8, 64, 512};
   std::vector<Precision> precisions{Precision::a8};
+  quantlinear::StoreLayout layout = quantlinear::StoreLayout::as_in_file;
   DeviceOptions device;
   std::uint64_t repetitions = 0;  // 0: as many as fit into min_seconds, at least kLeastRepetitions
   double min_seconds = 0.3;
@@ -51,7 +52,7 @@ struct BenchResult {
   LayerSource source;  // what was timed; its weight bytes may be gone
   std::uint64_t m = 0;
   Precision precision = Precision::a8;  // that ran
-  std::string isa;
+  std::string isa, path;
   std::size_t threads = 0;
   std::size_t repetitions = 0;
   std::uint64_t weight_bytes = 0, walked_bytes = 0;
@@ -144,7 +145,7 @@ Result<std::vector<BenchResult>> bench_layer(const AnyBackend& backend, const La
   for (const Precision precision : options.precisions) {
     std::vector<Layer> layers;
     for (const auto& copy : *copies) {
-      auto layer = Layer::from_gguf_fused(backend, copy.front().parts, source.in_features, {precision});
+      auto layer = Layer::from_gguf_fused(backend, copy.front().parts, source.in_features, {precision, options.layout});
       if (!layer) return std::unexpected(layer.error());
       layers.push_back(std::move(*layer));
     }
@@ -153,9 +154,10 @@ Result<std::vector<BenchResult>> bench_layer(const AnyBackend& backend, const La
       if (!samples) return std::unexpected(samples.error());
       const quantlinear::Explanation explanation = layers.front().explain(m);
       BenchResult result{
-          .source = source, .m = m, .precision = Precision::f32, .isa = {}, .threads = explanation.threads};
+          .source = source, .m = m, .precision = Precision::f32, .isa = {}, .path = {}, .threads = explanation.threads};
       for (const auto& part : explanation.parts) result.precision = std::max(result.precision, part.runs);
       if (!explanation.parts.empty()) result.isa = explanation.parts.front().instruction_set;
+      if (!explanation.parts.empty()) result.path = explanation.parts.front().path;
       result.repetitions = samples->size();
       result.weight_bytes = weight_bytes;
       result.walked_bytes = weight_bytes * copies->size();
@@ -197,6 +199,7 @@ Json result_json(const BenchResult& result) {
           {"m", result.m},
           {"precision", to_string(result.precision)},
           {"isa", result.isa},
+          {"path", result.path},
           {"threads", result.threads},
           {"repetitions", result.repetitions},
           {"median_ms", result.median_seconds * 1e3},
@@ -293,6 +296,7 @@ const Command bench_command{
       options.number("--k", "in_features of random layers", values->k, 1, most_size);
       options.batch_sizes(values->m);
       options.precisions(values->precisions);
+      options.interleave(values->layout);
       options.device(values->device, false);
       options.number("--reps", "Repetitions of every line; default: as many as take --min-time, at least 5",
                      values->repetitions, 1, 1'000'000);

@@ -26,7 +26,7 @@ struct ExplainOptions {
   std::string tensors;
   DeviceOptions device;
   std::vector<std::uint64_t> m{1, 8, 512};
-  Precision precision = Precision::a8;
+  quantlinear::LoadOptions load{.precision = Precision::a8};
   bool json = false;
 };
 
@@ -90,13 +90,12 @@ Result<Exit> run(const ExplainOptions& options) {
   if (!backend) return std::unexpected(backend.error());
   const auto parts = parts_of(*file, options.tensors);
   if (!parts) return std::unexpected(parts.error());
-  const quantlinear::LoadOptions load{options.precision};
-  const auto layer = Layer::from_gguf_fused(*backend, parts->parts, parts->in_features, load);
+  const auto layer = Layer::from_gguf_fused(*backend, parts->parts, parts->in_features, options.load);
   if (!layer) return std::unexpected(layer.error());
 
   std::vector<Entry> entries;
   for (const std::uint64_t m : options.m) {
-    const auto plan = backend->memory_plan(parts->parts, parts->in_features, m, load);
+    const auto plan = backend->memory_plan(parts->parts, parts->in_features, m, options.load);
     if (!plan) return std::unexpected(plan.error());
     entries.push_back({layer->explain(m), *plan});
   }
@@ -126,7 +125,8 @@ const Command explain_command{
       options.model(values->file);
       options.required("TENSORS", "Name of a tensor, or names joined by commas: one fused layer", values->tensors);
       options.batch_sizes(values->m);
-      options.precision(values->precision);
+      options.precision(*values->load.precision);
+      options.interleave(values->load.layout);
       options.device(values->device, true);
       options.json(values->json);
       return [values] { return run(*values); };

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "quantlinear/backend.hpp"
 #include "quantlinear/precision.hpp"
 #include "quantlinear/quant_type.hpp"
 
@@ -51,6 +52,8 @@ class Options {
   /// --precision NAME, or LIST.
   void precision(quantlinear::Precision& precision);
   void precisions(std::vector<quantlinear::Precision>& precisions);
+  /// --interleave: the layout in which layers keep their weights.
+  void interleave(quantlinear::StoreLayout& layout);
   /// --type LIST: weight types, or "all".
   void types(std::vector<quantlinear::GgufQuantType>& types);
 
