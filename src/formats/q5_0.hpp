@@ -17,6 +17,7 @@ struct Q5_0 {
   static constexpr Family kFamily = Family::small_block;
   static constexpr int kBlockElements = 32;
   static constexpr int kBlockBytes = 22;
+  static constexpr int kScaleAt = 0;
   static constexpr int kMaxU = 31;
   static constexpr int kOffset = 16;
   static constexpr int kScaleStep = 32;
@@ -36,7 +37,7 @@ struct Q5_0 {
   static std::uint16_t d_bits(const std::uint8_t* block) { return le16(block); }
 
   template <class V, int J>
-  static typename V::U8x32 group(const std::uint8_t* block) {
+  static typename V::U8x32 group(typename V::Block block) {
     static_assert(J == 0);
     const auto fifth = V::bit_and(V::mask_from_bits(le32(block + 2)), V::fill(16));
     return V::bit_or(V::nibbles(block + 6), fifth);

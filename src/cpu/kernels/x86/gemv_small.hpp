@@ -117,12 +117,17 @@ template <class F, class Meta, class Dot, int C>
   constexpr int kChunkBytes = 256 / F::kBlockElements * F::kBlockBytes;
   // Past the end of a row the stream goes on eight rows further down.
   const std::size_t next_rows = 7 * args.row_bytes;
+  // A core waits once too many lines are on their way. Large blocks are fetched bit by bit, two rows with each unit;
+  // for small ones that costs more instructions than it saves.
+  constexpr bool kFetchByUnit = F::kScaleStep == 32 && kChunkBytes >= 256;
   for (std::size_t chunk = 0, at = 0; at < args.row_bytes; ++chunk, at += kChunkBytes) {
     const ChunkX<Meta> x(args.x, chunk, c0);
     const std::size_t left = args.in_features / 32 - 8 * chunk;
     const int groups = left < 8 ? static_cast<int>(left) : 8;
     const std::size_t ahead = at + kPrefetch < args.row_bytes ? at + kPrefetch : at + kPrefetch + next_rows;
-    unroll<8>([&]<int I>() { prefetch<kChunkBytes>(rows.row<I>(rows.base + ahead)); });
+    if constexpr (!kFetchByUnit) {
+      unroll<8>([&]<int I>() { prefetch<kChunkBytes>(rows.row<I>(rows.base + ahead)); });
+    }
     const std::uint8_t* block = rows.base + at;
 
     // One f32 step of all columns: step i of the chunk, step I of its block.
@@ -148,6 +153,11 @@ template <class F, class Meta, class Dot, int C>
     // Groups g (group J of `block`) and g + 1, or both halves of group g.
     const auto unit = [&]<int J>(int g, const std::uint8_t* next) __attribute__((always_inline)) {
       constexpr int kSteps = 32 / F::kScaleStep;
+      if constexpr (kFetchByUnit) {
+        const auto row = static_cast<std::size_t>(g);
+        prefetch<kChunkBytes>(rows.row(row, ahead));
+        prefetch<kChunkBytes>(rows.row(row + 1, ahead));
+      }
       HalfSums sums[C];
       const auto weights = [&]<int I>() __attribute__((always_inline)) {
         return unit_weights<F, J>(rows.row<I>(block), rows.row<I>(next));

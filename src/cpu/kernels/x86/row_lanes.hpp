@@ -23,6 +23,8 @@ struct Rows8Lanes {
   static Reg bit_or(Reg a, Reg b) { return _mm256_or_si256(a, b); }
   static Reg bit_xor(Reg a, Reg b) { return _mm256_xor_si256(a, b); }
   static Reg sub8(Reg a, Reg b) { return _mm256_sub_epi8(a, b); }
+  /// 0xff where a has the one bit of `mask`, else 0.
+  static Reg bytes_with_bits(Reg a, Reg mask) { return _mm256_cmpeq_epi8(_mm256_and_si256(a, mask), mask); }
   static Reg shuffle(Reg a, Reg index) { return _mm256_shuffle_epi8(a, index); }
   template <int N>
   static Reg shr16(Reg a) {
@@ -182,6 +184,9 @@ struct Avx512Lanes {
   static Reg bit_or(Reg a, Reg b) { return _mm512_or_si512(a, b); }
   static Reg bit_xor(Reg a, Reg b) { return _mm512_xor_si512(a, b); }
   static Reg sub8(Reg a, Reg b) { return _mm512_sub_epi8(a, b); }
+  static Reg bytes_with_bits(Reg a, Reg mask) {
+    return _mm512_maskz_set1_epi8(_mm512_test_epi8_mask(a, mask), static_cast<char>(0xff));
+  }
   static Reg shuffle(Reg a, Reg index) { return _mm512_shuffle_epi8(a, index); }
   template <int N>
   static Reg shr16(Reg a) {
@@ -264,6 +269,8 @@ struct RowLanes {
   struct Block {
     const std::uint8_t* p;
     Block operator+(int byte) const { return {p + static_cast<std::ptrdiff_t>(kInterleavedRows) * byte}; }
+    /// 32 bits of each row (formats read them by this name).
+    friend Quad le32(Block b) { return quad(b); }
   };
   static constexpr std::size_t kPlane = 4 * kInterleavedRows;
 
@@ -323,6 +330,14 @@ struct RowLanes {
   template <int N>
   static U8x32 shl(const U8x32& a) {
     return each([&](int i) { return L::template shl16<N>(a.q[i]); });
+  }
+  static U8x32 mask_from_bits(Quad bits) {
+    U8x32 r;
+    unroll<8>([&]<int I>() __attribute__((always_inline)) {
+      const auto mask = L::fill32(I % 2 == 0 ? 0x08040201 : static_cast<std::int32_t>(0x80402010));
+      r.q[I] = L::bytes_with_bits(bytes<I / 2, I / 2, I / 2, I / 2>(bits), mask);
+    });
+    return r;
   }
   static U8x32 lookup(U8x16 table, const U8x32& index) {
     return each([&](int i) { return L::shuffle(L::table(table), index.q[i]); });
