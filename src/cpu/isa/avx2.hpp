@@ -28,11 +28,12 @@ struct Isa {
       return integer_product<F, P, Avx2Dot, Avx2ByteTile<F>, kGemmFrom>();
     } else {
       // u up to 255: two products would not fit int16. In panels, the same integers through 16-bit multiplies.
-      return integer_product<F, P, Avx2Dot, Avx2WordTile<F>, 9>();
+      return integer_product<F, P, Avx2Dot, Avx2WordTile<F>, F::kFamily == Family::small_block ? kGemmFrom : 9>();
     }
   }
 
   template <Interleavable F>
+    requires(!kSeveralFields<F> && (F::kMaxU <= 128 || F::kFamily == Family::small_block))
   static constexpr ProductKernel interleaved() {
     if constexpr (F::kMaxU <= 128) {
       return interleaved_product<F, Avx2Lanes, 4, Avx2Dot, Avx2ByteTile<F>, 5>();

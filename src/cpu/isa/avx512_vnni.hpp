@@ -19,7 +19,7 @@ struct Isa {
   template <class F, Precision P>
   static constexpr ProductKernel product() {
     // From this m on a panel pays: measured, docs/performance.md.
-    constexpr std::size_t kGemmFrom = 9;
+    constexpr std::size_t kGemmFrom = 5;
     if constexpr (F::kFamily == Family::float_weight || P == Precision::f32) {
       return f32_product<F, Avx512F32Tile>();
     } else if constexpr (P == Precision::a8) {

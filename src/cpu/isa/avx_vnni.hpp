@@ -30,6 +30,7 @@ struct Isa {
   }
 
   template <Interleavable F>
+    requires(!kSeveralFields<F>)
   static constexpr ProductKernel interleaved() {
     return interleaved_product<F, AvxVnniLanes, 4, AvxVnniDot, DotByteTile<F, YmmRows>, 5>();
   }

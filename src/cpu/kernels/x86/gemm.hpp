@@ -13,24 +13,14 @@ namespace {
 /// How many panels ahead weights are fetched: one is too late with few columns.
 inline constexpr std::size_t kPanelsAhead = 2;
 
-/// Fetches what a later panel is made of, while this one is multiplied: chunk `chunk` of the rows from `row` on, or a
-/// first chunk of the rows after them.
-template <class F, std::size_t Rows>
-[[gnu::always_inline]] inline void prefetch_panel(const ProductArgs& args, std::size_t row, std::size_t chunk,
-                                                  std::size_t chunks) {
-  constexpr std::size_t kChunkBytes = kChunk / F::kBlockElements * F::kBlockBytes;
-  if (chunk >= chunks) row += Rows, chunk -= chunks;
-  const std::uint8_t* p = args.weights + row * args.row_bytes + chunk * kChunkBytes;
-  for (std::size_t r = 0; r < Rows; ++r) prefetch<static_cast<int>(kChunkBytes)>(p + r * args.row_bytes);
-}
-
 /// Tile must offer: kColumns, Panel, Meta, and
 ///   template <int C> static void chunk(const Panel&, int groups, const ChunkX<Meta>&, float* tile)
 /// which adds one chunk of C columns to tile [C][Panel::kRows].
 ///
-/// pack(args, first row, chunk, groups, panel) fills a panel (pack_panel).
-template <class F, class Tile>
-void gemm(const ProductArgs& args, auto pack) noexcept {
+/// Packer::pack<F>(args, {first row, chunk}, groups, {row, chunk} of a later panel, panel) fills a panel and fetches
+/// what the later one is made of, bit by bit: a core waits once too many lines are on their way.
+template <class F, class Tile, class Packer>
+void gemm(const ProductArgs& args) noexcept {
   using Panel = typename Tile::Panel;
   constexpr std::size_t kRows = Panel::kRows;
   Panel& panel = *reinterpret_cast<Panel*>(args.scratch);
@@ -42,8 +32,10 @@ void gemm(const ProductArgs& args, auto pack) noexcept {
     for (std::size_t chunk = 0; chunk < chunks; ++chunk) {
       const std::size_t left = (args.in_features - chunk * kChunk) / 32;
       const int groups = left < 8 ? static_cast<int>(left) : 8;
-      pack(args, row, chunk, groups, panel);
-      prefetch_panel<F, kRows>(args, row, chunk + kPanelsAhead, chunks);
+      // The next rows follow the last chunk.
+      const std::size_t next = chunk + kPanelsAhead;
+      const PanelAt ahead = next < chunks ? PanelAt{row, next} : PanelAt{row + kRows, next - chunks};
+      Packer::template pack<F>(args, {row, chunk}, groups, ahead, panel);
       std::size_t c = 0;
       const auto step = [&]<int C>() {
         Tile::template chunk<C>(panel, groups, ChunkX<typename Tile::Meta>(args.x, chunk, c), tile + c * kRows);

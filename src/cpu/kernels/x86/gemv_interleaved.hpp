@@ -16,6 +16,12 @@ inline constexpr std::size_t kInterleavedPrefetch = 16384;
 template <class F>
 concept Interleavable = requires { F::kScaleAt; };
 
+/// Whether a weight is put together from several fields of its super-block (Q3_K, Q5_K, Q6_K). With 8 rows a register
+/// unpacking these takes longer than interleaving saves: measured, docs/performance.md.
+template <class F>
+inline constexpr bool kSeveralFields =
+    F::kFamily == Family::super_block && (F::kMaxU == 7 || F::kMaxU == 31 || F::kMaxU == 63);
+
 template <class F>
 constexpr InterleavedBlock interleaved_block() {
   return {F::kBlockBytes, F::kScaleAt};

@@ -148,16 +148,26 @@ template <class F>
   return w;
 }
 
-/// Packs chunk `chunk` (`groups` groups of 32 k) of rows first .. first+kRows-1 (the last row repeated), eight from
-/// `from_octet` on.
+/// Where a panel begins: its first row and its chunk of k.
+struct PanelAt {
+  std::size_t row, chunk;
+};
+
+/// Packs chunk `at.chunk` (`groups` groups of 32 k) of rows at.row .. at.row+kRows-1 (the last row repeated), eight
+/// from `from_octet` on; fetches those of `ahead`, a row with each group.
 template <class F, class Panel>
-[[gnu::noinline]] void pack_panel(const ProductArgs& args, std::size_t first, std::size_t chunk, int groups,
-                                  Panel& panel, int from_octet) {
+[[gnu::noinline]] void pack_panel(const ProductArgs& args, PanelAt panel_at, int groups, PanelAt ahead, Panel& panel,
+                                  int from_octet) {
+  constexpr std::size_t kChunkBytes = kChunk / F::kBlockElements * F::kBlockBytes;
+  const auto [first, chunk] = panel_at;
   constexpr bool kWords = Panel::kWords;
   for (int octet = from_octet; octet < static_cast<int>(Panel::kRows) / 8; ++octet) {
     const std::size_t start = first + 8 * static_cast<std::size_t>(octet);
     const PanelRows rows(args.weights, args.row_bytes, start, args.row_end);
+    const std::uint8_t* next = args.weights + (ahead.row + start - first) * args.row_bytes + ahead.chunk * kChunkBytes;
     const auto pack_group = [&]<int J>(std::size_t at, int g, const auto& scale_of) {
+      prefetch<static_cast<int>(kChunkBytes)>(next);
+      next += args.row_bytes;
       if constexpr (kWords) {
         pack_words(
             [&]<int I>() {
@@ -207,11 +217,13 @@ template <class F, class Panel>
   }
 }
 
-/// All rows of the panel.
-template <class F, class Panel>
-void pack_rows(const ProductArgs& args, std::size_t first, std::size_t chunk, int groups, Panel& panel) {
-  pack_panel<F>(args, first, chunk, groups, panel, 0);
-}
+/// gemm's packer for weights as in the file.
+struct PackRows {
+  template <class F, class Panel>
+  static void pack(const ProductArgs& args, PanelAt at, int groups, PanelAt ahead, Panel& panel) {
+    pack_panel<F>(args, at, groups, ahead, panel, 0);
+  }
+};
 
 }  // namespace
 }  // namespace quantlinear::cpu

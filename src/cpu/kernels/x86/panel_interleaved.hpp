@@ -31,10 +31,18 @@ template <class F, class L, int Rows>
   }
 }
 
-/// Chunk `chunk` of the 16 rows of `group` into columns first .. first+15 of a panel.
+/// Chunk `chunk` of the 16 rows of `group` into columns first .. first+15 of a panel; fetches chunk `chunk_ahead` of
+/// the rows of `ahead`.
 template <class F, class L, class Panel>
 [[gnu::noinline, gnu::flatten]] void pack_interleaved(const InterleavedGroup<F>& group, std::size_t chunk, int groups,
+                                                      const InterleavedGroup<F>& ahead, std::size_t chunk_ahead,
                                                       std::size_t first, Panel& panel) {
+  constexpr std::size_t kBlocks = kChunk / F::kBlockElements;
+  constexpr std::size_t kScaleBytes = kBlocks * kInterleavedRows * InterleavedGroup<F>::kApart;
+  // A share with each group of each register of rows.
+  constexpr std::size_t kShare = kBlocks * InterleavedGroup<F>::kWordBytes / (8 * kInterleavedRows / L::kRows);
+  const std::uint8_t* next = ahead.words + chunk_ahead * kBlocks * InterleavedGroup<F>::kWordBytes;
+  if constexpr (kScaleBytes != 0) prefetch<static_cast<int>(kScaleBytes)>(ahead.scales + chunk_ahead * kScaleBytes);
   using Vocabulary = RowLanes<L>;
   constexpr bool kWords = Panel::kWords;
   static_assert(!(kWords && F::kHasMin), "words of formats with mins take other factors (pack_sums_factors)");
@@ -42,6 +50,8 @@ template <class F, class L, class Panel>
   for (std::size_t row = 0; row < kInterleavedRows; row += L::kRows) {
     const std::size_t column = first + row;
     const auto pack_group = [&]<int J>(typename Vocabulary::Block block, int g, [[maybe_unused]] const auto& scales) {
+      prefetch<static_cast<int>(kShare)>(next);
+      next += kShare;
       asm volatile("" : "+r"(block.p));  // as in lanes_super
       const auto u = F::template group<Vocabulary, J>(block);
       unroll<8>([&]<int I>() {
@@ -83,6 +93,25 @@ template <class F, class L, class Panel>
     }
   }
 }
+
+/// gemm's packer for a matrix whose first rows are interleaved.
+template <class L>
+struct PackInterleaved {
+  template <class F, class Panel>
+  static void pack(const ProductArgs& args, PanelAt at, int groups, PanelAt ahead, Panel& panel) {
+    const auto group = [&](std::size_t row) {
+      return InterleavedGroup<F>(args.weights + row * args.row_bytes, args.row_bytes);
+    };
+    std::size_t packed = 0;
+    for (; packed < Panel::kRows && at.row + packed < args.interleaved_rows; packed += kInterleavedRows) {
+      pack_interleaved<F, L>(group(at.row + packed), at.chunk, groups, group(ahead.row + packed), ahead.chunk, packed,
+                             panel);
+    }
+    if (packed < Panel::kRows && at.row + packed < args.row_end) {
+      pack_panel<F>(args, at, groups, ahead, panel, static_cast<int>(packed / 8));
+    }
+  }
+};
 
 }  // namespace
 }  // namespace quantlinear::cpu

@@ -23,7 +23,7 @@ constexpr ProductKernel integer_product() {
             if (args.x.m < GemmFrom) {
               gemv<F, GemvMeta, Dot>(args);
             } else {
-              gemm<F, Tile>(args, pack_rows<F, typename Tile::Panel>);
+              gemm<F, Tile, PackRows>(args);
             }
           },
           [](std::size_t m) { return m < GemmFrom ? 0 : gemm_scratch<typename Tile::Panel>(m); },
@@ -35,19 +35,6 @@ constexpr ProductKernel integer_product() {
           }};
 }
 
-/// pack_panel of a matrix whose first rows are interleaved.
-template <class F, class Lanes, class Panel>
-void pack_any(const ProductArgs& args, std::size_t first, std::size_t chunk, int groups, Panel& panel) {
-  std::size_t packed = 0;
-  for (; packed < Panel::kRows && first + packed < args.interleaved_rows; packed += kInterleavedRows) {
-    const InterleavedGroup<F> group(args.weights + (first + packed) * args.row_bytes, args.row_bytes);
-    pack_interleaved<F, Lanes>(group, chunk, groups, packed, panel);
-  }
-  if (packed < Panel::kRows && first + packed < args.row_end) {
-    pack_panel<F>(args, first, chunk, groups, panel, static_cast<int>(packed / 8));
-  }
-}
-
 /// integer_product in a8 for interleaved weights. Lanes: the registers of the GEMV, Columns: those of one pass.
 template <class F, class Lanes, int Columns, class Dot, class Tile, std::size_t GemmFrom>
 constexpr ProductKernel interleaved_product() {
@@ -56,7 +43,7 @@ constexpr ProductKernel interleaved_product() {
     if (args.x.m < GemmFrom) {
       gemv_interleaved<F, Lanes, Columns>(args, gemv<F, A8Meta, Dot>);
     } else {
-      gemm<F, Tile>(args, pack_any<F, Lanes, typename Tile::Panel>);
+      gemm<F, Tile, PackInterleaved<Lanes>>(args);
     }
   };
   kernel.describe = [](std::size_t m) -> KernelDescription {
