@@ -88,7 +88,7 @@ class OursContestant final : public Contestant {
     for (const ql::QuantBytes& bytes : weights_) {
       layers_.push_back(value_of(Layer::from_gguf_bytes(backend, kind_, bytes, n_, k_, load_)));
       const std::string reason = layers_.back().explain(m).parts.front().reason;
-      if (reason.starts_with("not interleaved")) throw std::runtime_error(reason);
+      if (reason.contains("not interleaved")) throw std::runtime_error(reason);
     }
     context_.emplace(value_of(backend.new_context()));
     input_.assign(activations, activations + m * k_);

@@ -40,7 +40,7 @@ class Executor {
 
 /// How the default pool behaves.
 struct ThreadPoolOptions {
-  std::size_t threads = 0;       ///< including the calling thread; 0 = the CPUs this process may use; 1 = no pool
+  std::size_t threads = 0;       ///< including the calling thread; 0 = the cores this process may use; 1 = no pool
   std::vector<int> pin_to = {};  ///< CPU numbers for the workers, in turn; empty = not pinned
   int spin_microseconds = 50;    ///< how long an idle worker spins before it sleeps
 };

@@ -9,11 +9,8 @@
 #include <csignal>
 #include <cstdint>
 #include <exception>
-#include <fstream>
-#include <limits>
-#include <string>
-#include <thread>
 
+#include "core/usable_cpus.hpp"
 #include "quantlinear/executor.hpp"
 
 namespace quantlinear {
@@ -25,34 +22,6 @@ inline void pause_cpu() noexcept {
 #elif defined(__aarch64__)
   asm volatile("yield");
 #endif
-}
-
-/// How many CPUs' time the control group (v2) of this process and the groups above it allow.
-double cpu_quota() {
-  double least = std::numeric_limits<double>::infinity();
-  std::ifstream groups("/proc/self/cgroup");
-  for (std::string line; std::getline(groups, line);) {
-    if (!line.starts_with("0::")) continue;
-    for (std::string path = line.substr(3);; path.erase(path.rfind('/'))) {
-      std::ifstream file("/sys/fs/cgroup" + path + "/cpu.max");
-      double quota = 0, period = 0;  // microseconds; the quota may be "max", which is no number
-      if (file >> quota >> period && period > 0) least = std::min(least, quota / period);
-      if (path.find('/') == std::string::npos) break;
-    }
-  }
-  return least;
-}
-
-/// CPUs this process may use: its affinity mask, and the quota of its control group.
-std::size_t usable_cpus() {
-  std::size_t cpus = std::max(1u, std::thread::hardware_concurrency());
-#if defined(__linux__)
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) cpus = static_cast<std::size_t>(std::max(1, CPU_COUNT(&set)));
-  const double quota = cpu_quota();
-  if (quota < static_cast<double>(cpus)) cpus = static_cast<std::size_t>(std::max(1.0, quota + 0.5));
-#endif
-  return cpus;
 }
 
 void pin_this_thread([[maybe_unused]] int cpu) noexcept {
@@ -90,7 +59,7 @@ class ThreadPool final : public Executor {
       : pid_(getpid()), spin_(std::chrono::microseconds(std::max(0, options.spin_microseconds))) {
     try {
       constexpr std::size_t kMostThreads = 1024;
-      const std::size_t threads = std::min(options.threads == 0 ? usable_cpus() : options.threads, kMostThreads);
+      const std::size_t threads = std::min(options.threads == 0 ? detail::usable_cpus() : options.threads, kMostThreads);
       workers_.reserve(threads - 1);  // the workers keep pointers to their entries
       const BlockedSignals blocked;
       while (workers_.size() + 1 < threads) {

@@ -34,6 +34,14 @@
 //   template <class V> static Halves<V> halves(const uint8_t* a, const uint8_t* b)
 //                    the u of two blocks: weights 0..15 of a beside those of b, and 16..31 of both, where that is
 //                    cheaper than two groups
+// Optional, where the bytes of 4 consecutive weights stand in the same 4 bytes of one or several fields, so that many
+// rows can be interleaved four bytes at a time (cpu/interleaved_layout.hpp) and unpacked by the same code:
+//   kScaleAt         byte offset of d; in blocks of 4i + 2 bytes it stands alone, else it is the low half of an aligned
+//                    dword whose high half is dmin or m, if the format has one
+//   group            takes a typename V::Block instead of the pointer, and offsets that are multiples of 4 once d is
+//                    taken out
+//   template <class V> static Quads<V, N> lane_scales(typename V::Block), lane_mins(typename V::Block)
+//                    super_block only: the s_j as signed, the m_j as unsigned bytes, four of every row in a register
 //
 // In every format d has at most 11 significant bits, s_j at most 7 and q at most 7, so d * s_j is
 // exact in f32, and so is (d * s_j) * q but for one rounding at the very end: the integer form and

@@ -16,6 +16,7 @@ struct TQ2_0 {
   static constexpr Family kFamily = Family::super_block;
   static constexpr int kBlockElements = 256;
   static constexpr int kBlockBytes = 66;
+  static constexpr int kScaleAt = 64;
   static constexpr int kMaxU = 3;
   static constexpr int kOffset = 1;
   static constexpr int kScaleStep = 32;
@@ -37,8 +38,12 @@ struct TQ2_0 {
   static typename V::U8x16 scales(const std::uint8_t*) {
     return V::u64x2(0x0101010101010101u, 0);
   }
+  template <class V>
+  static Quads<V, 2> lane_scales(typename V::Block) {
+    return {{V::quad_of(1), V::quad_of(1)}};
+  }
   template <class V, int J>
-  static typename V::U8x32 group(const std::uint8_t* block) {
+  static typename V::U8x32 group(typename V::Block block) {
     return V::bit_and(V::template shr<2 * (J % 4)>(V::load32(block + 32 * (J / 4))), V::fill(3));
   }
 };

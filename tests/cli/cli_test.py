@@ -258,6 +258,14 @@ class Apply(CliTest):
                         if (name, precision) != ("bits", "a8"):
                             self.assertLessEqual(nmse(y, expected), limit, precision)
 
+    def test_interleaving_changes_no_bit(self):
+        x = self.here / "x.npy"
+        for path in GOLDEN_FILES:
+            write_npy(x, 5, 768, Gguf(path).f32("x"))
+            with self.subTest(file=path.name):
+                plain = self.apply(path, "w.weight", x)
+                self.assertEqual(self.apply(path, "w.weight", x, "--interleave"), plain)
+
     def test_fused_threads_and_instruction_sets_give_the_same_bits(self):
         names = [f"blk.0.attn_{part}.weight" for part in "qkv"]
         x = self.here / "x.npy"
@@ -440,6 +448,13 @@ class Bench(CliTest):
     def test_all_types(self):
         data = self.json("bench", "--type", "all", "--n", 4096, "--k", 2048, "--m", 1, "--reps", 1)
         self.assertEqual(len({r["type"] for r in data["results"]}), len(GOLDEN_FILES))
+
+    def test_interleaved(self):
+        (result,) = self.json("bench", "--type", "q4_k", "--n", 96, "--k", 512, "--m", 1, "--reps", 2,
+                              "--interleave")["results"]  # fmt: skip
+        self.check(result)
+        if result["isa"].startswith("avx"):
+            self.assertIn("interleaved", result["path"])
 
     def test_file(self):
         data = self.json("bench", self.sample, "blk.0.attn_q.weight,blk.0.attn_k.weight", "--m", "1", "--reps", 2)

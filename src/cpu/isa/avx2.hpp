@@ -24,23 +24,22 @@ struct Isa {
       return f32_product<F, Avx2F32Tile>();
     } else if constexpr (P == Precision::a16) {
       return integer_product<F, P, Avx2Dot, Avx2WordTile<F>, kGemmFrom>();
-    } else if constexpr (F::kMaxU <= 128) {
-      return integer_product<F, P, Avx2Dot, Avx2ByteTile<F>, kGemmFrom>();
     } else {
-      // u up to 255: two products would not fit int16. In panels, the same integers through 16-bit multiplies.
-      return integer_product<F, P, Avx2Dot, Avx2WordTile<F>, F::kFamily == Family::small_block ? kGemmFrom : 9>();
+      constexpr bool kSlowPanel = F::kMaxU > 128 && F::kFamily == Family::super_block;
+      return integer_product<F, P, Avx2Dot, ByteOrWordTile<F>, kSlowPanel ? 9 : kGemmFrom>();
     }
   }
 
   template <Interleavable F>
     requires(!kSeveralFields<F> && (F::kMaxU <= 128 || F::kFamily == Family::small_block))
   static constexpr ProductKernel interleaved() {
-    if constexpr (F::kMaxU <= 128) {
-      return interleaved_product<F, Avx2Lanes, 4, Avx2Dot, Avx2ByteTile<F>, 5>();
-    } else {
-      return interleaved_product<F, Avx2Lanes, 4, Avx2Dot, Avx2WordTile<F>, 5>();
-    }
+    return interleaved_product<F, Avx2Lanes, 4, Avx2Dot, ByteOrWordTile<F>, 5>();
   }
+
+ private:
+  /// Two products of bytes beyond 128 would not fit int16: their panels hold the same integers in 16 bits.
+  template <class F>
+  using ByteOrWordTile = std::conditional_t<F::kMaxU <= 128, Avx2ByteTile<F>, Avx2WordTile<F>>;
 };
 
 }  // namespace

@@ -275,6 +275,7 @@ struct RowLanes {
   static constexpr std::size_t kPlane = 4 * kInterleavedRows;
 
   static Quad quad(Block b) { return L::load(b.p); }
+  static Quad quad_of(std::uint8_t value) { return L::fill8(value); }
   static U8x32 load32(Block b) {
     U8x32 r;
 #pragma GCC unroll 8
