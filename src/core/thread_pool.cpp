@@ -59,7 +59,8 @@ class ThreadPool final : public Executor {
       : pid_(getpid()), spin_(std::chrono::microseconds(std::max(0, options.spin_microseconds))) {
     try {
       constexpr std::size_t kMostThreads = 1024;
-      const std::size_t threads = std::min(options.threads == 0 ? detail::usable_cpus() : options.threads, kMostThreads);
+      const std::size_t threads =
+          std::min(options.threads == 0 ? detail::usable_cpus() : options.threads, kMostThreads);
       workers_.reserve(threads - 1);  // the workers keep pointers to their entries
       const BlockedSignals blocked;
       while (workers_.size() + 1 < threads) {
