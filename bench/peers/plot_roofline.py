@@ -64,11 +64,15 @@ class Axes:
         self.add(f'<polyline points="{path}" class="{css}" fill="none" stroke-width="{width}"{stroke}/>')
 
     def marker(self, x, y, colour, kind):
-        """Draws a point at pixels (x, y): a8 is a disc, a16 a diamond, f32 a square, a peer a ring."""
+        """Draws a point at pixels (x, y): a8 is a disc, interleaved a triangle, a16 a diamond, f32 a square, a
+        peer a ring."""
         if kind == "peer":
             self.add(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4.5" fill="#fff" stroke="{colour}" stroke-width="1.8"/>')
         elif kind == "a8":
             self.add(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{colour}"/>')
+        elif kind == "a8 repack":
+            corners = f"{x - 5.5:.1f},{y + 4.5:.1f} {x + 5.5:.1f},{y + 4.5:.1f} {x:.1f},{y - 6:.1f}"
+            self.add(f'<polygon points="{corners}" fill="{colour}"/>')
         else:
             turned = f' transform="rotate(45 {x:.1f} {y:.1f})"' if kind == "a16" else ""
             self.add(f'<rect x="{x - 4:.1f}" y="{y - 4:.1f}" width="8" height="8" fill="{colour}"{turned}/>')
@@ -90,12 +94,12 @@ def roofs_of(limits, isa):
 
 
 def series_of(case, seconds):
-    """(kind, GMAC/s) of the best peer and of every precision of ours; `seconds` names the field."""
+    """(kind, GMAC/s) of the best peer and of every precision and layout of ours; `seconds` names the field."""
     macs = case["n"] * case["k"] * case["m"]
     timed = [entrant for entrant in case["entrants"] if "median_s" in entrant]
     peers = [entrant[seconds] for entrant in timed if not entrant["precision"]]
     points = [("peer", macs / min(peers) / 1e9)] if peers else []
-    return points + [(e["precision"], macs / e[seconds] / 1e9) for e in timed if e["precision"]]
+    return points + [(e["name"].removeprefix("ours "), macs / e[seconds] / 1e9) for e in timed if e["precision"]]
 
 
 def collect(cases, types, seconds):
@@ -139,7 +143,13 @@ def draw_roofs(axes, limits, isa):
 def draw_legend(axes, lines):
     """In the lower right corner, where no product can be: many rows and slow."""
     shown = {kind for kinds in lines.values() for kind in kinds}
-    labels = {"a8": "ours, a8", "a16": "ours, a16", "f32": "ours, f32", "peer": "best peer"}
+    labels = {
+        "a8": "ours, a8",
+        "a8 repack": "interleaved",
+        "a16": "ours, a16",
+        "f32": "ours, f32",
+        "peer": "best peer",
+    }
     kinds = [(kind, label) for kind, label in labels.items() if kind in shown]
     named = [(index, name) for index, (name, found) in enumerate(lines.items()) if found]
     rows = len(kinds) + len(named)
