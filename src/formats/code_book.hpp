@@ -7,16 +7,42 @@ namespace quantlinear::formats {
 namespace {
 
 /// Bytes of 7 bits: bit 7 makes the parity of each even.
-inline std::uint32_t with_even_parity(std::uint32_t seven) noexcept {
-  std::uint32_t parity = seven ^ (seven >> 4);
+inline std::uint64_t with_even_parity(std::uint64_t seven) noexcept {
+  std::uint64_t parity = seven ^ (seven >> 4);
   parity ^= parity >> 2;
   parity ^= parity >> 1;
-  return seven | ((parity & 0x01010101u) << 7);
+  return seven | ((parity & 0x0101010101010101u) << 7);
 }
 /// Four 7-bit sign indices (28 bits) to 32 sign bits.
 inline std::uint32_t signs_of(std::uint32_t indices) noexcept {
-  return with_even_parity((indices & 0x7fu) | ((indices << 1) & 0x7f00u) | ((indices << 2) & 0x7f0000u) |
-                          ((indices << 3) & 0x7f000000u));
+  return static_cast<std::uint32_t>(with_even_parity((indices & 0x7fu) | ((indices << 1) & 0x7f00u) |
+                                                     ((indices << 2) & 0x7f0000u) | ((indices << 3) & 0x7f000000u)));
+}
+
+/// Signs of weights 32J .. 32J+31 of a format that has them as bits or as indices.
+template <class V, class F, int J>
+inline std::uint32_t signs_of_group(const std::uint8_t* block) noexcept {
+  if constexpr (requires { F::template sign_bits<J>(block); }) {
+    return F::template sign_bits<J>(block);
+  } else {
+    const std::uint32_t indices = F::template sign_indices<V, J>(block);
+    if constexpr (requires { V::deposit(indices, indices); }) {
+      return static_cast<std::uint32_t>(with_even_parity(V::deposit(indices & 0x0fffffffu, 0x7f7f7f7fu)));
+    } else {
+      return signs_of(indices);
+    }
+  }
+}
+/// Of weights 64J .. 64J+63, where the instruction set moves bits to where a mask has ones.
+template <class V, class F, int J>
+inline std::uint64_t signs_of_two_groups(const std::uint8_t* block) noexcept {
+  if constexpr (requires { F::template sign_bits<J>(block); }) {
+    return F::template sign_bits<2 * J>(block) | (std::uint64_t{F::template sign_bits<2 * J + 1>(block)} << 32);
+  } else {
+    const std::uint64_t first = F::template sign_indices<V, 2 * J>(block) & 0x0fffffffu;
+    const std::uint64_t second = F::template sign_indices<V, 2 * J + 1>(block) & 0x0fffffffu;
+    return with_even_parity(V::deposit(first | (second << 28), 0x7f7f7f7f7f7f7f7fu));
+  }
 }
 
 /// Offset + magnitude, or offset - magnitude where the bit of `signs` is set.
@@ -24,6 +50,12 @@ template <class V>
 inline typename V::U8x32 apply_signs(typename V::U8x32 magnitude, std::uint32_t signs, std::uint8_t offset) {
   const auto mask = V::mask_from_bits(signs);
   return V::add(V::sub(V::bit_xor(magnitude, mask), mask), V::fill(offset));
+}
+
+/// What `group` is in formats of magnitudes and signs (format.hpp).
+template <class V, class F, int J>
+inline typename V::U8x32 signed_group(const std::uint8_t* block) {
+  return apply_signs<V>(F::template magnitudes<V, J>(block), signs_of_group<V, F, J>(block), F::kOffset);
 }
 
 /// One weight of a signed code book: the definition, one value at a time.

@@ -34,6 +34,11 @@
 //   template <class V> static Halves<V> halves(const uint8_t* a, const uint8_t* b)
 //                    the u of two blocks: weights 0..15 of a beside those of b, and 16..31 of both, where that is
 //                    cheaper than two groups
+// super_block only, optional, in place of a group of one's own (code_book.hpp makes it of them):
+//   template <class V, int J> static V::U8x32 magnitudes(const uint8_t* block)   |q| of weights 32J .. 32J+31
+//   template <int J> static uint32_t sign_bits(const uint8_t* block)      bit i is set where weight 32J + i < 0, or
+//   template <class V, int J> static uint32_t sign_indices(const uint8_t* block)
+//                    four indices of 7 bits; bits above the 28th are ignored
 // Optional, where the bytes of 4 consecutive weights stand in the same 4 bytes of one or several fields, so that many
 // rows can be interleaved four bytes at a time (cpu/interleaved_layout.hpp) and unpacked by the same code:
 //   kScaleAt         byte offset of d; in blocks of 4i + 2 bytes it stands alone, else it is the low half of an aligned
@@ -52,6 +57,8 @@
 // another's by the linker.
 #pragma once
 
+#include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -81,12 +88,21 @@ struct Quads {
   typename V::Quad q[N];
 };
 
-// File bytes are little-endian and unaligned: never cast, always assemble or memcpy.
-inline std::uint16_t le16(const std::uint8_t* p) noexcept { return static_cast<std::uint16_t>(p[0] | (p[1] << 8)); }
-inline std::uint32_t le32(const std::uint8_t* p) noexcept {
-  return std::uint32_t{p[0]} | (std::uint32_t{p[1]} << 8) | (std::uint32_t{p[2]} << 16) | (std::uint32_t{p[3]} << 24);
+// File bytes are little-endian and unaligned: never cast, always copy or assemble. A copy is one load; compilers find
+// the same in shifted bytes only where the value has a single use.
+template <class Word>
+inline Word little_endian(const std::uint8_t* p) noexcept {
+  Word value{};
+  if constexpr (std::endian::native == std::endian::little) {
+    std::memcpy(&value, p, sizeof value);
+  } else {
+    for (std::size_t i = 0; i < sizeof value; ++i) value = static_cast<Word>(value | (Word{p[i]} << (8 * i)));
+  }
+  return value;
 }
-inline std::uint64_t le64(const std::uint8_t* p) noexcept { return le32(p) | (std::uint64_t{le32(p + 4)} << 32); }
+inline std::uint16_t le16(const std::uint8_t* p) noexcept { return little_endian<std::uint16_t>(p); }
+inline std::uint32_t le32(const std::uint8_t* p) noexcept { return little_endian<std::uint32_t>(p); }
+inline std::uint64_t le64(const std::uint8_t* p) noexcept { return little_endian<std::uint64_t>(p); }
 
 inline float bits_to_float(std::uint32_t bits) noexcept {
   float value;

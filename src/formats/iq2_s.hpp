@@ -43,11 +43,18 @@ struct IQ2_S {
   static typename V::U8x16 scales(const std::uint8_t* block) {
     return V::u64x2(odd_nibbles(le32(block + 74)), odd_nibbles(le32(block + 78)));
   }
+  template <int J>
+  static std::uint32_t sign_bits(const std::uint8_t* block) {
+    return le32(block + 34 + 4 * J);
+  }
+  template <class V, int J>
+  static typename V::U8x32 magnitudes(const std::uint8_t* block) {
+    return V::u64x4(iq2_s_grid[index(block, J, 0)], iq2_s_grid[index(block, J, 1)], iq2_s_grid[index(block, J, 2)],
+                    iq2_s_grid[index(block, J, 3)]);
+  }
   template <class V, int J>
   static typename V::U8x32 group(const std::uint8_t* block) {
-    const auto magnitudes = V::u64x4(iq2_s_grid[index(block, J, 0)], iq2_s_grid[index(block, J, 1)],
-                                     iq2_s_grid[index(block, J, 2)], iq2_s_grid[index(block, J, 3)]);
-    return apply_signs<V>(magnitudes, le32(block + 34 + 4 * J), kOffset);
+    return signed_group<V, IQ2_S, J>(block);
   }
 
  private:

@@ -43,13 +43,25 @@ struct IQ2_XS {
     return V::u64x2(odd_nibbles(le32(block + 66)), odd_nibbles(le32(block + 70)));
   }
   template <class V, int J>
-  static typename V::U8x32 group(const std::uint8_t* block) {
+  static std::uint32_t sign_indices(const std::uint8_t* block) {
+    const std::uint64_t codes = le64(block + 2 + 8 * J);
+    if constexpr (requires { V::extract(codes, codes); }) {
+      return static_cast<std::uint32_t>(V::extract(codes, 0xfe00fe00fe00fe00u));
+    } else {
+      const std::uint64_t sevens = (codes >> 9) & 0x007f007f007f007fu;
+      const std::uint64_t pairs = (sevens | (sevens >> 9)) & 0x00003fff00003fffu;
+      return static_cast<std::uint32_t>(pairs | (pairs >> 18));
+    }
+  }
+  template <class V, int J>
+  static typename V::U8x32 magnitudes(const std::uint8_t* block) {
     const std::uint64_t codes = le64(block + 2 + 8 * J);
     const auto entry = [&](int i) { return iq2_xs_grid[(codes >> (16 * i)) & 511]; };
-    std::uint64_t signs = (codes >> 9) & 0x007f007f007f007fu;  // to the low bytes of four words, then to four bytes
-    signs = (signs | (signs >> 8)) & 0x0000ffff0000ffffu;
-    const auto sevens = static_cast<std::uint32_t>(signs | (signs >> 16));
-    return apply_signs<V>(V::u64x4(entry(0), entry(1), entry(2), entry(3)), with_even_parity(sevens), kOffset);
+    return V::u64x4(entry(0), entry(1), entry(2), entry(3));
+  }
+  template <class V, int J>
+  static typename V::U8x32 group(const std::uint8_t* block) {
+    return signed_group<V, IQ2_XS, J>(block);
   }
 };
 

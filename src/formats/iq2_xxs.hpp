@@ -45,11 +45,17 @@ struct IQ2_XXS {
     return V::u64x2(s, 0);
   }
   template <class V, int J>
-  static typename V::U8x32 group(const std::uint8_t* block) {
+  static std::uint32_t sign_indices(const std::uint8_t* block) {
+    return le32(block + 6 + 8 * J);
+  }
+  template <class V, int J>
+  static typename V::U8x32 magnitudes(const std::uint8_t* block) {
     const std::uint8_t* index = block + 2 + 8 * J;
-    const auto magnitudes =
-        V::u64x4(iq2_xxs_grid[index[0]], iq2_xxs_grid[index[1]], iq2_xxs_grid[index[2]], iq2_xxs_grid[index[3]]);
-    return apply_signs<V>(magnitudes, signs_of(le32(index + 4)), kOffset);
+    return V::u64x4(iq2_xxs_grid[index[0]], iq2_xxs_grid[index[1]], iq2_xxs_grid[index[2]], iq2_xxs_grid[index[3]]);
+  }
+  template <class V, int J>
+  static typename V::U8x32 group(const std::uint8_t* block) {
+    return signed_group<V, IQ2_XXS, J>(block);
   }
 };
 

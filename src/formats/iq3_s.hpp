@@ -46,11 +46,18 @@ struct IQ3_S {
   static typename V::U8x16 scales(const std::uint8_t* block) {
     return V::u64x2(odd_nibbles(le32(block + 106)), 0);
   }
+  template <int J>
+  static std::uint32_t sign_bits(const std::uint8_t* block) {
+    return le32(block + 74 + 4 * J);
+  }
+  template <class V, int J>
+  static typename V::U8x32 magnitudes(const std::uint8_t* block) {
+    const auto entry = [&](int i) { return iq3_s_grid[index(block, J, i)]; };
+    return V::u32x8(entry(0), entry(1), entry(2), entry(3), entry(4), entry(5), entry(6), entry(7));
+  }
   template <class V, int J>
   static typename V::U8x32 group(const std::uint8_t* block) {
-    const auto entry = [&](int i) { return iq3_s_grid[index(block, J, i)]; };
-    const auto magnitudes = V::u32x8(entry(0), entry(1), entry(2), entry(3), entry(4), entry(5), entry(6), entry(7));
-    return apply_signs<V>(magnitudes, le32(block + 74 + 4 * J), kOffset);
+    return signed_group<V, IQ3_S, J>(block);
   }
 
  private:

@@ -46,11 +46,18 @@ struct IQ3_XXS {
     return V::u64x2(s, 0);
   }
   template <class V, int J>
-  static typename V::U8x32 group(const std::uint8_t* block) {
+  static std::uint32_t sign_indices(const std::uint8_t* block) {
+    return le32(block + 66 + 4 * J);
+  }
+  template <class V, int J>
+  static typename V::U8x32 magnitudes(const std::uint8_t* block) {
     const std::uint8_t* i = block + 2 + 8 * J;
-    const auto magnitudes = V::u32x8(iq3_xxs_grid[i[0]], iq3_xxs_grid[i[1]], iq3_xxs_grid[i[2]], iq3_xxs_grid[i[3]],
-                                     iq3_xxs_grid[i[4]], iq3_xxs_grid[i[5]], iq3_xxs_grid[i[6]], iq3_xxs_grid[i[7]]);
-    return apply_signs<V>(magnitudes, signs_of(le32(block + 66 + 4 * J)), kOffset);
+    return V::u32x8(iq3_xxs_grid[i[0]], iq3_xxs_grid[i[1]], iq3_xxs_grid[i[2]], iq3_xxs_grid[i[3]], iq3_xxs_grid[i[4]],
+                    iq3_xxs_grid[i[5]], iq3_xxs_grid[i[6]], iq3_xxs_grid[i[7]]);
+  }
+  template <class V, int J>
+  static typename V::U8x32 group(const std::uint8_t* block) {
+    return signed_group<V, IQ3_XXS, J>(block);
   }
 };
 

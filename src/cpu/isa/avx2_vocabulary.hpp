@@ -44,6 +44,11 @@ struct Avx2Vocabulary {
     return _mm256_cmpeq_epi8(_mm256_or_si256(spread, others), _mm256_set1_epi8(-1));
   }
 
+  /// The low bits of `bits`, in order, where `mask` has ones.
+  static std::uint64_t deposit(std::uint64_t bits, std::uint64_t mask) { return _pdep_u64(bits, mask); }
+  /// The bits where `mask` has ones, in order, as the low bits.
+  static std::uint64_t extract(std::uint64_t bits, std::uint64_t mask) { return _pext_u64(bits, mask); }
+
   static U8x32 bit_and(U8x32 a, U8x32 b) { return _mm256_and_si256(a, b); }
   static U8x32 bit_or(U8x32 a, U8x32 b) { return _mm256_or_si256(a, b); }
   static U8x32 bit_xor(U8x32 a, U8x32 b) { return _mm256_xor_si256(a, b); }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cpu/kernels/x86/avx2_dot.hpp"
+#include "formats/code_book.hpp"
 
 namespace quantlinear::cpu {
 namespace {
@@ -10,6 +11,10 @@ namespace {
 inline __m512i load512(const void* p) { return _mm512_loadu_si512(p); }
 
 struct Avx512Dot {
+  /// Formats of magnitudes and signs: the sign goes to the activations, by one masked subtraction.
+  template <class F>
+  static constexpr bool kBySigns = requires(const std::uint8_t* b) { F::template magnitudes<V, 0>(b); };
+
   template <class F, int C>
   [[gnu::always_inline]] static void super_block_sums(const std::uint8_t* block, const ChunkX<A8Meta>& x,
                                                       LaneSums<F, C>& r) {
@@ -18,8 +23,9 @@ struct Avx512Dot {
     __m512i total[C];
     for (int c = 0; c < C; ++c) total[c] = _mm512_setzero_si512();
     unroll<4>([&]<int J>() {
-      const __m256i low = F::template group<V, 2 * J>(block), high = F::template group<V, 2 * J + 1>(block);
-      const __m512i u = _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
+      const __m512i u = two_groups<F, J>(block);
+      [[maybe_unused]] __mmask64 negative = 0;
+      if constexpr (kBySigns<F>) negative = _cvtu64_mask64(formats::signs_of_two_groups<V, F, J>(block));
       // The scale of each 16-bit word of products: 8 words are 16 weights.
       constexpr long long kStep = F::kScaleStep == 16 ? 1 : 0;
       constexpr long long kFirst = F::kScaleStep == 16 ? 4 * J : 2 * J;
@@ -30,7 +36,8 @@ struct Avx512Dot {
                             kFour * (kFirst + 1 + 2 * kStep), kFour * (kFirst + 1 + 2 * kStep));
       const __m512i scale = _mm512_permutexvar_epi16(index, scales);
       for (int c = 0; c < C; ++c) {
-        const __m512i a = load512(x.column(c) + 64 * J);
+        __m512i a = load512(x.column(c) + 64 * J);
+        if constexpr (kBySigns<F>) a = _mm512_mask_sub_epi8(a, negative, _mm512_setzero_si512(), a);
         if constexpr (F::kMaxU <= 128) {
           // Widens, multiplies by the sub-scale and adds in one instruction.
           total[c] = _mm512_dpwssd_epi32(total[c], _mm512_maddubs_epi16(u, a), scale);
@@ -42,7 +49,7 @@ struct Avx512Dot {
     });
     for (int c = 0; c < C; ++c) {
       r.s[c] = _mm256_add_epi32(_mm512_castsi512_si256(total[c]), _mm512_extracti64x4_epi64(total[c], 1));
-      if constexpr (F::kOffset != 0) {
+      if constexpr (F::kOffset != 0 && !kBySigns<F>) {
         r.s[c] = _mm256_sub_epi32(r.s[c], Avx2Dot::with_sums<F>(scale_bytes, F::kOffset, x.meta[c]));
       }
       if constexpr (F::kHasMin && !MinsOf8::kUsed<F, A8Meta>)
@@ -130,6 +137,15 @@ struct Avx512Dot {
   }
 
  private:
+  /// 64 weights: groups 2J and 2J + 1.
+  template <class F, int J>
+  [[gnu::always_inline]] static __m512i two_groups(const std::uint8_t* block) {
+    if constexpr (kBySigns<F>) {
+      return two(F::template magnitudes<V, 2 * J>(block), F::template magnitudes<V, 2 * J + 1>(block));
+    } else {
+      return two(F::template group<V, 2 * J>(block), F::template group<V, 2 * J + 1>(block));
+    }
+  }
   static __m512i two(__m256i low, __m256i high) { return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1); }
 
   /// half_sums of the low and of the high halves of eight registers.
