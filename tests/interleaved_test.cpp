@@ -16,6 +16,7 @@
 #include "quantlinear/linear.hpp"
 #include "support/guarded_buffer.hpp"
 #include "support/random_weights.hpp"
+#include "support/same_bits.hpp"
 
 namespace quantlinear {
 namespace {
@@ -24,21 +25,12 @@ using cpu::FormatKernels;
 using cpu::InstructionSet;
 using cpu::ProductKernel;
 using test::GuardedBuffer;
+using test::same_bits;
 using Kind = GgufQuantType;
 using Layer = QuantLinear<CpuBackend>;
 
 constexpr LoadOptions kInterleaved{.precision = Precision::a8, .layout = StoreLayout::interleaved};
 constexpr LoadOptions kAsInFile{.precision = Precision::a8};
-
-::testing::AssertionResult same_bits(std::span<const float> found, std::span<const float> expected) {
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    const bool both_nan = found[i] != found[i] && expected[i] != expected[i];
-    if (!both_nan && std::memcmp(&found[i], &expected[i], sizeof(float)) != 0) {
-      return ::testing::AssertionFailure() << "value " << i << ": " << found[i] << " is not " << expected[i];
-    }
-  }
-  return ::testing::AssertionSuccess();
-}
 
 /// Rows [begin, n) of n x k weights, the first `interleaved` of them interleaved, times m rows of x, plus bias.
 std::vector<float> product(const InstructionSet& isa, const ProductKernel& kernel, std::span<const std::byte> weights,

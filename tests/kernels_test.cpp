@@ -16,6 +16,7 @@
 #include "support/golden.hpp"
 #include "support/guarded_buffer.hpp"
 #include "support/random_weights.hpp"
+#include "support/same_bits.hpp"
 
 namespace quantlinear {
 namespace {
@@ -25,6 +26,7 @@ using cpu::FormatKernels;
 using cpu::InstructionSet;
 using cpu::ProductKernel;
 using test::GuardedBuffer;
+using test::same_bits;
 
 std::vector<const InstructionSet*> usable() {
   std::vector<const InstructionSet*> sets;
@@ -64,16 +66,6 @@ Product run(const InstructionSet& isa, const ProductKernel& kernel, std::span<co
   const auto y = out.as<float>();
   return {
       {y.begin(), y.end()}, {values.bytes().begin(), values.bytes().end()}, {meta.bytes().begin(), meta.bytes().end()}};
-}
-
-::testing::AssertionResult same_bits(std::span<const float> found, std::span<const float> expected) {
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    const bool both_nan = found[i] != found[i] && expected[i] != expected[i];
-    if (!both_nan && std::memcmp(&found[i], &expected[i], sizeof(float)) != 0) {
-      return ::testing::AssertionFailure() << "value " << i << ": " << found[i] << " is not " << expected[i];
-    }
-  }
-  return ::testing::AssertionSuccess();
 }
 
 constexpr Precision kPrecisions[] = {Precision::f32, Precision::a16, Precision::a8};
