@@ -238,6 +238,20 @@ TEST_F(InterleavedStore, ExplainsWhatStayedAsInTheFile) {
   EXPECT_EQ(exact.explain(1).parts[0].reason, "not interleaved: the precision is not a8");
 }
 
+TEST_F(InterleavedStore, TakesLayersWithoutWeights) {
+  const CpuBackend cpu;
+  const QuantPart empty{Kind::Q4_K, QuantBytes(), 32, std::vector<float>(32, 2.0f)};
+  const Result<Layer> layer = Layer::from_gguf_fused(cpu, {&empty, 1}, 0, kInterleaved);
+  const Result<Layer> plain = Layer::from_gguf_fused(cpu, {&empty, 1}, 0, kAsInFile);
+  ASSERT_EQ(layer.has_value(), plain.has_value());
+  if (!layer) return;
+  EXPECT_EQ(layer->explain(1).parts[0].reason, "not interleaved: there are no weights");
+  std::vector<float> y(32);
+  auto ctx = cpu.new_context().value();
+  ASSERT_TRUE(layer->forward(ctx, std::span<const float>(), y, 1));
+  EXPECT_EQ(y, std::vector<float>(32, 2.0f));
+}
+
 TEST_F(InterleavedStore, WorksThroughAnyBackend) {
   const AnyBackend any(CpuBackend{});
   const auto layer = QuantLinear<AnyBackend>::from_gguf_fused(any, parts(), kColumns, kInterleaved).value();

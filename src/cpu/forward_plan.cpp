@@ -19,6 +19,7 @@ constexpr std::size_t kItemsPerLane = 8;
 std::string no_interleaving(const InstructionSet& set, const FormatKernels& format, const QuantPart& part,
                             Precision precision) {
   if (precision != Precision::a8) return "not interleaved: the precision is not a8";
+  if (part.bytes.size() == 0) return "not interleaved: there are no weights";
   if (format.interleaved.run == nullptr) {
     return "not interleaved: " + std::string(set.name) + " has no such kernels of " + std::string(to_string(part.kind));
   }
