@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Makes the first seeds of fuzz/corpus/gguf_open: small good files that together use every value type,
-every tensor type and every rule of the layout. What the fuzzer finds is added to them by hand.
+"""Makes the first seeds of fuzz/corpus. gguf_open: small good files that together use every value type, every tensor
+type and every rule of the layout; products: a case of every weight type. What the fuzzer finds is added by hand.
 
     fuzz/make_corpus.py        (no packages needed; the same files on every run)
 """
@@ -9,7 +9,7 @@ import pathlib
 import random
 import struct
 
-FOLDER = pathlib.Path(__file__).resolve().parent / "corpus" / "gguf_open"
+FOLDER = pathlib.Path(__file__).resolve().parent / "corpus"
 SCALARS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 STRING, ARRAY = 8, 9
 # Tensor type id: elements and bytes of a block.
@@ -78,10 +78,18 @@ def main():
         )
     seeds["split"] = gguf([("split.no", 2, 0), ("split.count", 2, 1), ("split.tensors.count", 5, 0)])
     seeds["part"] = gguf([("split.no", 2, 0), ("split.count", 2, 2), ("split.tensors.count", 5, 0)])
-    FOLDER.mkdir(parents=True, exist_ok=True)
+    write("gguf_open", {f"{name}.gguf": data for name, data in seeds.items()})
+    # Type, precision, rows, blocks in a row, m; then what weights and activations are made of (products.cpp).
+    choices = [bytes([i, i % 3, 16 + i, i, 1 + i % 17]) for i in range(len(TYPES))]
+    write("products", {f"case_{i:02}": choice + numbers.randbytes(97) for i, choice in enumerate(choices)})
+
+
+def write(harness, seeds):
+    folder = FOLDER / harness
+    folder.mkdir(parents=True, exist_ok=True)
     for name, data in seeds.items():
-        (FOLDER / f"{name}.gguf").write_bytes(data)
-    print(f"{len(seeds)} files, {sum(map(len, seeds.values()))} bytes in {FOLDER.name}")
+        (folder / name).write_bytes(data)
+    print(f"{len(seeds)} files, {sum(map(len, seeds.values()))} bytes in {harness}")
 
 
 if __name__ == "__main__":
