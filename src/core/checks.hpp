@@ -27,7 +27,7 @@ struct CheckedViews {
 [[nodiscard]] Result<HostOutput> check_rows(std::span<const std::uint64_t> row_ids, const HostOutput& out,
                                             std::uint64_t rows, std::uint64_t in_features);
 
-/// Part number and size of an export; returns the size.
+/// Part number and size of an export.
 [[nodiscard]] Status check_export(std::span<const QuantPart> parts, std::uint64_t in_features, std::size_t index,
                                   std::size_t target_bytes);
 
