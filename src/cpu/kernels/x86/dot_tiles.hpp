@@ -16,6 +16,9 @@ template <class R, int C>
   for (int c = 0; c < C; ++c) v[c] = R::zero();
 }
 
+/// Between two steps of a tile: GCC keeps the results of 12 columns on the stack otherwise, and stores each twice.
+[[gnu::always_inline]] inline void forget_tile() { asm volatile("" : : : "memory"); }
+
 /// sum over pairs of factors[i] (int16 pairs of R::kRows rows) * sums[i] (an int16 pair of the column).
 template <class R, int N>
 [[gnu::always_inline]] inline typename R::Int sums_of(const std::int32_t (*factors)[R::kRows],
@@ -30,14 +33,13 @@ struct DotByteTile {
   using Panel = BytePanel<R::kRows>;
   using Meta = A8Meta;
   using Int = typename R::Int;
-  /// Super-blocks need two accumulators: of a sub-block, and of all.
-  static constexpr int kColumns = F::kFamily == Family::super_block ? R::kColumnsTwice : R::kColumns;
+  /// Super-blocks need two accumulators: of a sub-block, and of all; small blocks with mins need room for two f32 steps.
+  static constexpr int kColumns = F::kFamily == Family::super_block || F::kHasMin ? R::kColumnsTwice : R::kColumns;
   static constexpr int kSubSteps = F::kScaleStep / 4;
 
-  /// p[c] = products of the kSubSteps steps from k4 on.
+  /// p[c] += products of the kSubSteps steps from k4 on.
   template <int C>
   [[gnu::always_inline]] static void products(const Panel& panel, int k4, const ChunkX<A8Meta>& x, Int (&p)[C]) {
-    clear<R>(p);
 #pragma GCC unroll 8
     for (int step = 0; step < kSubSteps; ++step) {
       const Int w = R::load(panel.u[k4 + step]);
@@ -50,7 +52,7 @@ struct DotByteTile {
   }
 
   template <int C>
-  [[gnu::noinline]] static void chunk(const Panel& panel, int groups, const ChunkX<A8Meta>& x, float* tile) {
+  [[gnu::noinline]] static void chunk(const Panel& panel, int groups, ChunkX<A8Meta> x, float* tile) {
     const PanelScales<R::kRows>& s = panel.scales;
     if constexpr (F::kFamily == Family::super_block) {
       Int total[C];
@@ -58,6 +60,7 @@ struct DotByteTile {
 #pragma GCC unroll 1
       for (int j = 0; j < 256 / F::kScaleStep; ++j) {
         Int p[C];
+        clear<R>(p);
         products<C>(panel, j * kSubSteps, x, p);
         const Int scale = R::high_words(R::load(s.sub_scale[j]));
 #pragma GCC unroll 16
@@ -79,17 +82,27 @@ struct DotByteTile {
       constexpr int kScales = 32 / F::kScaleStep;
 #pragma GCC unroll 1
       for (int j = 0; j < groups * kScales; ++j) {
+        forget_tile();
+        // factor * sum of a, in every row: the sums are read as pairs, and a factor of 0 drops one of them.
+        const auto times_sum = [&](int factor, int c) {
+          const std::int16_t* sums = kScales == 1 ? x.meta[c].sums32 : x.meta[c].sums16;
+          return R::fill_products(j % 2 == 0 ? factor & 0xffff : factor * 0x10000, sums + j / 2 * 2);
+        };
         Int p[C];
+        if constexpr (F::kOffset == 0) {
+          clear<R>(p);
+        } else {
+#pragma GCC unroll 16
+          for (int c = 0; c < C; ++c) p[c] = times_sum(-F::kOffset, c);
+        }
         products<C>(panel, j * kSubSteps, x, p);
         const int g = j / kScales;
 #pragma GCC unroll 16
         for (int c = 0; c < C; ++c) {
           const float da = x.meta[c].scale[g];
-          const int sum_of_a = kScales == 1 ? x.meta[c].sums32[g] : x.meta[c].sums16[j];
           float* t = tile + R::kRows * c;
-          if constexpr (F::kOffset != 0) p[c] = R::sub(p[c], R::fill(F::kOffset * sum_of_a));
           R::step(t, s.d[j], da, p[c]);
-          if constexpr (F::kHasMin) R::step(t, s.min[g], da, R::fill(sum_of_a));
+          if constexpr (F::kHasMin) R::step(t, s.min[g], da, times_sum(1, c));
         }
       }
     }
@@ -119,7 +132,7 @@ struct DotWordTile {
   }
 
   template <int C>
-  [[gnu::noinline]] static void chunk(const Panel& panel, int groups, const ChunkX<A16Meta>& x, float* tile) {
+  [[gnu::noinline]] static void chunk(const Panel& panel, int groups, ChunkX<A16Meta> x, float* tile) {
     const PanelScales<R::kRows>& s = panel.scales;
     if constexpr (F::kFamily == Family::super_block) {
       Int total[C];
@@ -140,6 +153,7 @@ struct DotWordTile {
       constexpr int kScales = 32 / F::kScaleStep;
 #pragma GCC unroll 1
       for (int j = 0; j < groups * kScales; ++j) {
+        forget_tile();
         const int g = j / kScales;
         Int p[C];
         clear<R>(p);

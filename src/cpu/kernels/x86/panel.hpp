@@ -16,7 +16,7 @@ namespace {
 /// What accompanies the weights of a panel; which members are used depends on format and precision.
 template <int Rows>
 struct PanelScales {
-  /// super_block, bytes: sub-scale of each 16 or 32 as a pair of equal int16, [j][row]
+  /// super_block: sub-scale of each 16 or 32 as a pair of equal int16, [j][row]
   alignas(64) std::int32_t sub_scale[16][Rows];
   /// super_block: factors of the activation sums, int16 pairs. bytes: (t_2i, t_2i+1), t = min or
   /// offset * scale; words: (512 * min_j, min_j) against the split sums.
@@ -99,7 +99,6 @@ template <class F, int Rows>
     _mm256_store_ps(&out.min[0][8 * octet], halves8(block_of, [](const std::uint8_t* b) { return F::dmin_bits(b); }));
   }
   if (F::kHasMin || (F::kOffset != 0 && !words)) pack_sums_factors<F>(rows, at, octet, out, words);
-  if (words) return;
   constexpr int kSubBlocks = 256 / F::kScaleStep;
   __m256i low[8], high[8];
   for (int i = 0; i < 8; ++i) {
@@ -121,31 +120,33 @@ template <int Rows, class Group>
   for (int i = 0; i < 8; ++i) store256(panel.u[8 * g + i][8 * octet], v[i]);
 }
 
-/// The same into a word panel; words(u, row) applies offset and scale.
-template <int Rows, class Group>
-[[gnu::always_inline]] inline void pack_words(Group group, int g, int octet, WordPanel<Rows>& panel) {
-  __m256i low[8], high[8];
-  unroll<8>([&]<int I>() {
-    const Words32 w = group.template operator()<I>();
-    low[I] = w.low;
-    high[I] = w.high;
-  });
-  transpose8(low);
-  transpose8(high);
-  for (int i = 0; i < 8; ++i) {
-    store256(panel.w[16 * g + i][8 * octet], low[i]);
-    store256(panel.w[16 * g + 8 + i][8 * octet], high[i]);
-  }
-}
+/// Which pair of words of a group weights 4i, 4i+1 are in the order of a16 activations: 0..7, 16..23, 8..15, 24..31.
+constexpr int a16_pair(int i) { return 2 * i + (i / 2 == 1 ? 4 : i / 2 == 2 ? -4 : 0); }
 
-template <class F>
-[[gnu::always_inline]] inline Words32 signed_words(__m256i u) {
-  Words32 w = widen(u);
-  if constexpr (F::kOffset != 0) {
-    const __m256i offset = _mm256_set1_epi16(F::kOffset);
-    w = {_mm256_sub_epi16(w.low, offset), _mm256_sub_epi16(w.high, offset)};
-  }
-  return w;
+/// The same into a word panel, offset and sub-scale applied (those of the super-block are in its scales already).
+template <class F, int Rows, class Group>
+[[gnu::always_inline]] inline void pack_words(Group group, int g, int octet, WordPanel<Rows>& panel) {
+  __m256i v[8];
+  unroll<8>([&]<int I>() { v[I] = group.template operator()<I>(); });
+  transpose8(v);
+  // Bytes 0 and 1 of every row, and bytes 2 and 3, as words.
+  const __m256i first = _mm256_broadcastsi128_si256(
+      _mm_setr_epi8(0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13, -1));
+  const __m256i second = _mm256_broadcastsi128_si256(
+      _mm_setr_epi8(2, -1, 3, -1, 6, -1, 7, -1, 10, -1, 11, -1, 14, -1, 15, -1));
+  unroll<8>([&]<int I>() __attribute__((always_inline)) {
+    const auto word_pair = [&](__m256i bytes) {
+      __m256i w = _mm256_shuffle_epi8(v[I], bytes);
+      if constexpr (F::kOffset != 0) w = _mm256_sub_epi16(w, _mm256_set1_epi16(F::kOffset));
+      if constexpr (F::kFamily == Family::super_block) {
+        const int j = F::kScaleStep == 32 ? g : 2 * g + I / 4;
+        w = _mm256_mullo_epi16(w, load256(&panel.scales.sub_scale[j][8 * octet]));
+      }
+      return w;
+    };
+    store256(panel.w[16 * g + a16_pair(I)][8 * octet], word_pair(first));
+    store256(panel.w[16 * g + a16_pair(I) + 1][8 * octet], word_pair(second));
+  });
 }
 
 /// Where a panel begins: its first row and its chunk of k.
@@ -165,41 +166,27 @@ template <class F, class Panel>
     const std::size_t start = first + 8 * static_cast<std::size_t>(octet);
     const PanelRows rows(args.weights, args.row_bytes, start, args.row_end);
     const std::uint8_t* next = args.weights + (ahead.row + start - first) * args.row_bytes + ahead.chunk * kChunkBytes;
-    const auto pack_group = [&]<int J>(std::size_t at, int g, const auto& scale_of) {
+    const auto pack_group = [&]<int J>(std::size_t at, int g) {
       prefetch<static_cast<int>(kChunkBytes)>(next);
       next += args.row_bytes;
+      const auto group = [&]<int I>() { return F::template group<V, J>(rows.row[I] + at); };
       if constexpr (kWords) {
-        pack_words(
-            [&]<int I>() {
-              Words32 w = signed_words<F>(F::template group<V, J>(rows.row[I] + at));
-              if constexpr (F::kFamily == Family::super_block) {
-                const __m256i s = scale_of.template operator()<I, J>();
-                w = {_mm256_mullo_epi16(w.low, s), _mm256_mullo_epi16(w.high, s)};
-              }
-              return w;
-            },
-            g, octet, panel);
+        pack_words<F>(group, g, octet, panel);
       } else {
-        pack_bytes([&]<int I>() { return F::template group<V, J>(rows.row[I] + at); }, g, octet, panel);
+        pack_bytes(group, g, octet, panel);
       }
     };
     if constexpr (F::kFamily == Family::super_block) {
       const std::size_t at = chunk * F::kBlockBytes;
       pack_super_scales<F>(rows, at, octet, panel.scales, kWords);
-      ScaleLanes<F> scales[8];
-      if constexpr (kWords) {
-        for (int i = 0; i < 8; ++i) scales[i] = ScaleLanes<F>(F::template scales<V>(rows.row[i] + at));
-      }
-      unroll<8>([&]<int J>() {
-        pack_group.template operator()<J>(at, J, [&]<int I, int G>() { return scales[I].template lanes<G>(); });
-      });
+      unroll<8>([&]<int J>() { pack_group.template operator()<J>(at, J); });
     } else {
       constexpr int kGroups = F::kBlockElements / 32;
       for (int b = 0; b * kGroups < groups; ++b) {
         const std::size_t at = (chunk * (kChunk / F::kBlockElements) + static_cast<std::size_t>(b)) * F::kBlockBytes;
         const auto block_of = [&](int i) { return rows.row[i] + at; };
         unroll<kGroups>([&]<int J>() {
-          pack_group.template operator()<J>(at, b * kGroups + J, 0);
+          pack_group.template operator()<J>(at, b * kGroups + J);
           const int g = b * kGroups + J;
           if constexpr (F::kScaleStep == 32) {
             _mm256_store_ps(&panel.scales.d[g][8 * octet], scales8<F>(block_of));

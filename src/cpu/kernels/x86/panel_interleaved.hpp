@@ -58,8 +58,7 @@ template <class F, class L, class Panel>
         if constexpr (!kWords) {
           L::store(panel.u[8 * g + I][column], u.q[I]);
         } else {
-          // Pairs of k in the order of a16 activations: 0..7, 16..23, 8..15, 24..31.
-          constexpr int kPair = 2 * I + (I / 2 == 1 ? 4 : I / 2 == 2 ? -4 : 0);
+          constexpr int kPair = a16_pair(I);
           constexpr int kSubBlock = F::kScaleStep == 32 ? J : 2 * J + I / 4;
           const auto offset = L::fill16(F::kOffset);
           auto low = L::sub_words(L::low_words(u.q[I]), offset);

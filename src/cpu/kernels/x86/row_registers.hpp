@@ -66,6 +66,11 @@ struct RowRegisters {
     return {One::load(lanes), One::load(lanes + One::kLanes)};
   }
   static Int fill(std::int32_t value) { return {One::fill(value), One::fill(value)}; }
+  /// The products of two pairs of int16, in every row.
+  static Int fill_products(std::int32_t factors, const std::int16_t* pair) {
+    const auto sum = One::dot_words(One::zero(), One::fill(factors), broadcast(pair));
+    return {sum, sum};
+  }
   static Broadcast broadcast(const void* p) {
     std::int32_t value;
     std::memcpy(&value, p, 4);
