@@ -6,6 +6,53 @@
 namespace quantlinear::formats {
 namespace {
 
+template <std::uint64_t Mask>
+inline std::uint64_t scatter_bits(std::uint64_t bits) noexcept {
+  if constexpr (Mask == 0) {
+    return 0;
+  } else {
+    constexpr int kAt = std::countr_zero(Mask), kBits = std::countr_one(Mask >> kAt);
+    constexpr std::uint64_t kOnes = (std::uint64_t{1} << kBits) - 1;
+    return ((bits & kOnes) << kAt) | scatter_bits < Mask & ~(kOnes << kAt) > (bits >> kBits);
+  }
+}
+/// The low bits of `bits`, in order, to where Mask has ones; by one instruction where V has it.
+template <class V, std::uint64_t Mask>
+inline std::uint64_t deposit(std::uint64_t bits) noexcept {
+  if constexpr (requires { V::deposit(bits, Mask); }) {
+    return V::deposit(bits, Mask);
+  } else {
+    return scatter_bits<Mask>(bits);
+  }
+}
+template <std::uint64_t Mask>
+inline std::uint64_t gather_bits(std::uint64_t bits) noexcept {
+  if constexpr (Mask == 0) {
+    return 0;
+  } else {
+    constexpr int kAt = std::countr_zero(Mask), kBits = std::countr_one(Mask >> kAt);
+    constexpr std::uint64_t kOnes = (std::uint64_t{1} << kBits) - 1;
+    return ((bits >> kAt) & kOnes) | (gather_bits < Mask & ~(kOnes << kAt) > (bits) << kBits);
+  }
+}
+/// The bits where Mask has ones, in order, as the low bits.
+template <class V, std::uint64_t Mask>
+inline std::uint64_t extract(std::uint64_t bits) noexcept {
+  if constexpr (requires { V::extract(bits, Mask); }) {
+    return V::extract(bits, Mask);
+  } else {
+    return gather_bits<Mask>(bits);
+  }
+}
+
+/// Four look-up indices as words: their low bytes, and from the low bits of `high` those where HighBits has ones.
+template <class V, std::uint64_t HighBits>
+inline std::uint64_t four_indices(std::uint32_t low_bytes, std::uint64_t high) noexcept {
+  return deposit<V, 0x00ff00ff00ff00ffu>(low_bytes) | deposit<V, HighBits>(high);
+}
+/// The i-th of four words.
+inline std::uint64_t word_of(std::uint64_t four, int i) noexcept { return (four >> (16 * i)) & 0xffffu; }
+
 /// Bytes of 7 bits: bit 7 makes the parity of each even.
 inline std::uint64_t with_even_parity(std::uint64_t seven) noexcept {
   std::uint64_t parity = seven ^ (seven >> 4);
@@ -66,12 +113,9 @@ inline float signed_value(Entry magnitudes, int i, std::uint32_t signs, int bit)
 }
 
 /// Eight 4-bit fields a .. h of 32 bits as bytes 2 * a + 1 ...: the sub-scales of most of these formats.
+template <class V>
 inline std::uint64_t odd_nibbles(std::uint32_t fields) noexcept {
-  std::uint64_t x = fields;
-  x = (x | (x << 16)) & 0x0000ffff0000ffffu;
-  x = (x | (x << 8)) & 0x00ff00ff00ff00ffu;
-  x = (x | (x << 4)) & 0x0f0f0f0f0f0f0f0fu;
-  return (x << 1) | 0x0101010101010101u;
+  return deposit<V, 0x1e1e1e1e1e1e1e1eu>(fields) | 0x0101010101010101u;
 }
 
 /// The 16 values of IQ4_NL and IQ4_XS plus 128, as bytes.

@@ -39,6 +39,12 @@
 //   template <int J> static uint32_t sign_bits(const uint8_t* block)      bit i is set where weight 32J + i < 0, or
 //   template <class V, int J> static uint32_t sign_indices(const uint8_t* block)
 //                    four indices of 7 bits; bits above the 28th are ignored
+//   kSixBitFieldAt   super_block only: where 8 sub-scales and 8 mins are in a 12-byte field like that of Q4_K, its
+//   offset
+// super_block only, optional, where 64 weights unpack more cheaply together than as two groups; W is a vocabulary of
+// 64-byte registers:
+//   template <class W, int J> static W::U8x64 quarter(const uint8_t* block)      the u of 64 weights
+//   kQuarterOrder    which, by units of 16 weights: [J][i] is the unit in bytes 16i .. 16i+15 of quarter J
 // Optional, where the bytes of 4 consecutive weights stand in the same 4 bytes of one or several fields, so that many
 // rows can be interleaved four bytes at a time (cpu/interleaved_layout.hpp) and unpacked by the same code:
 //   kScaleAt         byte offset of d; in blocks of 4i + 2 bytes it stands alone, else it is the low half of an aligned
@@ -81,6 +87,18 @@ inline Halves<V> nibble_halves(const std::uint8_t* a, const std::uint8_t* b) {
   const auto bytes = V::join(V::load16(a), V::load16(b));
   return {V::bit_and(bytes, V::fill(15)), V::bit_and(V::template shr<4>(bytes), V::fill(15))};
 }
+
+/// Units of 16 weights in the quarters of a super-block.
+struct QuarterOrder {
+  int unit[4][4];
+  friend constexpr bool operator==(const QuarterOrder&, const QuarterOrder&) = default;
+};
+/// 32 bytes hold 64 weights, low nibbles the first 32.
+inline constexpr QuarterOrder kNibbleQuarters = {{{0, 1, 4, 5}, {2, 3, 6, 7}, {8, 9, 12, 13}, {10, 11, 14, 15}}};
+/// 32 bytes hold 128 weights, bits 0 and 1 the first 32, and so on.
+inline constexpr QuarterOrder kTwoBitQuarters = {{{0, 1, 8, 9}, {2, 3, 10, 11}, {4, 5, 12, 13}, {6, 7, 14, 15}}};
+/// Weights in order.
+inline constexpr QuarterOrder kPlainQuarters = {{{0, 1, 2, 3}, {4, 5, 6, 7}, {8, 9, 10, 11}, {12, 13, 14, 15}}};
 
 /// N registers of V with four bytes of every row each: sub-scales or mins 4i .. 4i+3 in the i-th.
 template <class V, int N>

@@ -1,7 +1,7 @@
 // The code book that IQ1_S and IQ1_M share; a table entry holds 8 * value + 8 per byte.
 #pragma once
 
-#include "formats/format.hpp"
+#include "formats/code_book.hpp"
 #include "formats/tables/iq1_grid.hpp"
 
 namespace quantlinear::formats {
@@ -10,6 +10,13 @@ namespace {
 /// Value i of an entry: -1, 0 or 1.
 inline float grid_value(std::uint64_t entry, int i) noexcept {
   return static_cast<float>((entry >> (8 * i)) & 255u) * 0.125f - 1.0f;
+}
+
+/// The entries of four indices (code_book.hpp).
+template <class V>
+inline typename V::U8x32 grid_entries(std::uint64_t indices) {
+  return V::u64x4(iq1_grid[word_of(indices, 0)], iq1_grid[word_of(indices, 1)], iq1_grid[word_of(indices, 2)],
+                  iq1_grid[word_of(indices, 3)]);
 }
 
 }  // namespace

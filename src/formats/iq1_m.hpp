@@ -9,8 +9,7 @@
 //   w = d * (2 s_j + 1) * (grid[index] + delta);  as integers as in IQ1_S
 #pragma once
 
-#include "formats/format.hpp"
-#include "formats/iq1_grid_value.hpp"
+#include "formats/iq1_code_book.hpp"
 
 namespace quantlinear::formats {
 namespace {
@@ -38,33 +37,34 @@ struct IQ1_M {
   }
 
   static std::uint16_t d_bits(const std::uint8_t* block) {
-    return static_cast<std::uint16_t>((block[49] >> 4) | (block[51] & 0xf0) | ((block[53] & 0xf0) << 4) |
-                                      ((block[55] & 0xf0) << 8));
+    // Nibbles at bits 0, 16, 32 and 48 to 48, 52, 56 and 60; no two of the others meet.
+    const std::uint64_t nibbles = (le64(block + 48) >> 12) & 0x000f000f000f000fu;
+    return static_cast<std::uint16_t>((nibbles * 0x0001001001001000u) >> 48);
   }
 
   template <class V>
   static typename V::U8x16 scales(const std::uint8_t* block) {
-    return V::u64x2(four_scales(block + 48) | (four_scales(block + 50) << 32),
-                    four_scales(block + 52) | (four_scales(block + 54) << 32));
+    const auto eight = [&](int at) {
+      const std::uint64_t fields = (le16(block + at) & 0xfffu) | ((le16(block + at + 2) & 0xfffu) << 12);
+      return (deposit<V, 0x0707070707070707u>(fields) << 1) | 0x0101010101010101u;
+    };
+    return V::u64x2(eight(48), eight(52));
   }
   template <class V, int J>
   static typename V::U8x32 group(const std::uint8_t* block) {
-    const auto grid = V::u64x4(iq1_grid[index(block, 4 * J)], iq1_grid[index(block, 4 * J + 1)],
-                               iq1_grid[index(block, 4 * J + 2)], iq1_grid[index(block, 4 * J + 3)]);
-    // Bit 3 of each nibble, eight times over: 0 where delta is negative, 2 where it is positive.
-    const auto plus = [&](int l) { return (nibble(block, 4 * J + l) & 8) != 0 ? 0u : 0x0202020202020202u; };
-    return V::add(grid, V::u64x4(plus(0), plus(1), plus(2), plus(3)));
+    const std::uint32_t nibbles = le16(block + 32 + 2 * J);
+    const std::uint64_t indices = four_indices<V, 0x0f000f000f000f00u>(le32(block + 4 * J), nibbles);
+    const auto grid = grid_entries<V>(indices & 0x07ff07ff07ff07ffu);
+    // Bit 3 of each nibble, of eight weights: 0 where delta is negative, 2 where it is positive.
+    std::uint32_t plus = ~nibbles & 0x8888u;  // bits 3, 7, 11, 15 to 1, 9, 17, 25
+    plus = (plus | (plus << 8)) & 0x00880088u;
+    plus = (plus | (plus << 4)) & 0x08080808u;
+    return V::add(grid, V::each_eight_times(plus >> 2));
   }
 
  private:
   static int nibble(const std::uint8_t* block, int g) { return (block[32 + g / 2] >> (4 * (g % 2))) & 15; }
   static int index(const std::uint8_t* block, int g) { return block[g] | ((nibble(block, g) & 7) << 8); }
-  /// Four 3-bit fields of a word as bytes 2 s + 1.
-  static std::uint64_t four_scales(const std::uint8_t* word) {
-    const std::uint32_t x = le16(word);
-    const std::uint32_t s = (x & 7u) | ((x << 5) & 0x700u) | ((x << 10) & 0x70000u) | ((x << 15) & 0x7000000u);
-    return (s << 1) | 0x01010101u;
-  }
 };
 
 }  // namespace

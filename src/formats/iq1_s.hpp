@@ -9,8 +9,7 @@
 //   As integers: d / 8 * (2 s_j + 1) * q,  q = 8 * grid +- 1
 #pragma once
 
-#include "formats/format.hpp"
-#include "formats/iq1_grid_value.hpp"
+#include "formats/iq1_code_book.hpp"
 
 namespace quantlinear::formats {
 namespace {
@@ -44,16 +43,14 @@ struct IQ1_S {
 
   template <class V>
   static typename V::U8x16 scales(const std::uint8_t* block) {
-    std::uint64_t s = 0;
-    for (int j = 0; j < 8; ++j)
-      s |= std::uint64_t{static_cast<std::uint8_t>(((block[35 + 2 * j] >> 3) & 14) | 1)} << (8 * j);
-    return V::u64x2(s, 0);
+    constexpr std::uint64_t kFields = 0x7000700070007000u;
+    const std::uint64_t fields = extract<V, kFields>(le64(block + 34)) | (extract<V, kFields>(le64(block + 42)) << 12);
+    return V::u64x2(deposit<V, 0x0e0e0e0e0e0e0e0eu>(fields) | 0x0101010101010101u, 0);
   }
   template <class V, int J>
   static typename V::U8x32 group(const std::uint8_t* block) {
     const std::uint32_t bits = le16(block + 34 + 2 * J);
-    const auto entry = [&](unsigned l) { return iq1_grid[block[2 + 4 * J + l] | (((bits >> (3 * l)) & 7u) << 8)]; };
-    const auto grid = V::u64x4(entry(0), entry(1), entry(2), entry(3));
+    const auto grid = grid_entries<V>(four_indices<V, 0x0700070007000700u>(le32(block + 2 + 4 * J), bits));
     return V::add(grid, V::fill((bits & 0x8000u) != 0 ? 0 : 2));
   }
 };

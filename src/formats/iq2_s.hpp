@@ -41,7 +41,7 @@ struct IQ2_S {
 
   template <class V>
   static typename V::U8x16 scales(const std::uint8_t* block) {
-    return V::u64x2(odd_nibbles(le32(block + 74)), odd_nibbles(le32(block + 78)));
+    return V::u64x2(odd_nibbles<V>(le32(block + 74)), odd_nibbles<V>(le32(block + 78)));
   }
   template <int J>
   static std::uint32_t sign_bits(const std::uint8_t* block) {
@@ -49,8 +49,9 @@ struct IQ2_S {
   }
   template <class V, int J>
   static typename V::U8x32 magnitudes(const std::uint8_t* block) {
-    return V::u64x4(iq2_s_grid[index(block, J, 0)], iq2_s_grid[index(block, J, 1)], iq2_s_grid[index(block, J, 2)],
-                    iq2_s_grid[index(block, J, 3)]);
+    const std::uint64_t indices = four_indices<V, 0x0300030003000300u>(le32(block + 2 + 4 * J), block[66 + J]);
+    const auto entry = [&](int i) { return iq2_s_grid[word_of(indices, i)]; };
+    return V::u64x4(entry(0), entry(1), entry(2), entry(3));
   }
   template <class V, int J>
   static typename V::U8x32 group(const std::uint8_t* block) {

@@ -40,18 +40,12 @@ struct IQ2_XS {
 
   template <class V>
   static typename V::U8x16 scales(const std::uint8_t* block) {
-    return V::u64x2(odd_nibbles(le32(block + 66)), odd_nibbles(le32(block + 70)));
+    return V::u64x2(odd_nibbles<V>(le32(block + 66)), odd_nibbles<V>(le32(block + 70)));
   }
   template <class V, int J>
   static std::uint32_t sign_indices(const std::uint8_t* block) {
     const std::uint64_t codes = le64(block + 2 + 8 * J);
-    if constexpr (requires { V::extract(codes, codes); }) {
-      return static_cast<std::uint32_t>(V::extract(codes, 0xfe00fe00fe00fe00u));
-    } else {
-      const std::uint64_t sevens = (codes >> 9) & 0x007f007f007f007fu;
-      const std::uint64_t pairs = (sevens | (sevens >> 9)) & 0x00003fff00003fffu;
-      return static_cast<std::uint32_t>(pairs | (pairs >> 18));
-    }
+    return static_cast<std::uint32_t>(extract<V, 0xfe00fe00fe00fe00u>(codes));
   }
   template <class V, int J>
   static typename V::U8x32 magnitudes(const std::uint8_t* block) {

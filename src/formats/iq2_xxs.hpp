@@ -40,9 +40,9 @@ struct IQ2_XXS {
 
   template <class V>
   static typename V::U8x16 scales(const std::uint8_t* block) {
-    std::uint64_t s = 0;
-    for (int j = 0; j < 8; ++j) s |= std::uint64_t{static_cast<std::uint8_t>((block[9 + 8 * j] >> 3) | 1)} << (8 * j);
-    return V::u64x2(s, 0);
+    std::uint32_t nibbles = 0;
+    for (int j = 7; j >= 0; --j) nibbles = (nibbles << 4) | (le32(block + 6 + 8 * j) >> 28);
+    return V::u64x2(odd_nibbles<V>(nibbles), 0);
   }
   template <class V, int J>
   static std::uint32_t sign_indices(const std::uint8_t* block) {

@@ -44,7 +44,7 @@ struct IQ3_S {
 
   template <class V>
   static typename V::U8x16 scales(const std::uint8_t* block) {
-    return V::u64x2(odd_nibbles(le32(block + 106)), 0);
+    return V::u64x2(odd_nibbles<V>(le32(block + 106)), 0);
   }
   template <int J>
   static std::uint32_t sign_bits(const std::uint8_t* block) {
@@ -52,8 +52,12 @@ struct IQ3_S {
   }
   template <class V, int J>
   static typename V::U8x32 magnitudes(const std::uint8_t* block) {
-    const auto entry = [&](int i) { return iq3_s_grid[index(block, J, i)]; };
-    return V::u32x8(entry(0), entry(1), entry(2), entry(3), entry(4), entry(5), entry(6), entry(7));
+    const std::uint8_t* low = block + 2 + 8 * J;
+    const std::uint64_t first = four_indices<V, 0x0100010001000100u>(le32(low), block[66 + J]);
+    const std::uint64_t last = four_indices<V, 0x0100010001000100u>(le32(low + 4), block[66 + J] >> 4);
+    const auto entry = [](std::uint64_t four, int i) { return iq3_s_grid[word_of(four, i)]; };
+    return V::u32x8(entry(first, 0), entry(first, 1), entry(first, 2), entry(first, 3), entry(last, 0), entry(last, 1),
+                    entry(last, 2), entry(last, 3));
   }
   template <class V, int J>
   static typename V::U8x32 group(const std::uint8_t* block) {

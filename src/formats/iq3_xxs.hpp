@@ -41,9 +41,9 @@ struct IQ3_XXS {
 
   template <class V>
   static typename V::U8x16 scales(const std::uint8_t* block) {
-    std::uint64_t s = 0;
-    for (int j = 0; j < 8; ++j) s |= std::uint64_t{static_cast<std::uint8_t>((block[69 + 4 * j] >> 3) | 1)} << (8 * j);
-    return V::u64x2(s, 0);
+    std::uint32_t nibbles = 0;
+    for (int j = 7; j >= 0; --j) nibbles = (nibbles << 4) | (le32(block + 66 + 4 * j) >> 28);
+    return V::u64x2(odd_nibbles<V>(nibbles), 0);
   }
   template <class V, int J>
   static std::uint32_t sign_indices(const std::uint8_t* block) {

@@ -78,6 +78,12 @@ struct IQ4_XS {
   static typename V::U8x32 group(typename V::Block block) {
     return V::lookup(iq4_table<V>(), V::nibbles(block + 8 + 16 * J));
   }
+  static constexpr QuarterOrder kQuarterOrder = {{{0, 2, 4, 6}, {1, 3, 5, 7}, {8, 10, 12, 14}, {9, 11, 13, 15}}};
+  template <class W, int J>
+  static typename W::U8x64 quarter(const std::uint8_t* block) {
+    const auto bytes = W::load64(block + 8 + 64 * (J / 2));
+    return W::lookup(iq4_table<W>(), W::bit_and(J % 2 == 0 ? bytes : W::template shr<4>(bytes), W::fill(15)));
+  }
 };
 
 }  // namespace

@@ -41,11 +41,11 @@ struct Q2_K {
 
   template <class V>
   static typename V::U8x16 scales(const std::uint8_t* block) {
-    return V::u64x2(le64(block) & kNibbles, le64(block + 8) & kNibbles);
+    return V::low_half(V::nibbles(block));
   }
   template <class V>
   static typename V::U8x16 mins(const std::uint8_t* block) {
-    return V::u64x2((le64(block) >> 4) & kNibbles, (le64(block + 8) >> 4) & kNibbles);
+    return V::high_half(V::nibbles(block));
   }
   template <class V>
   static Quads<V, 4> lane_scales(typename V::Block block) {
@@ -61,9 +61,11 @@ struct Q2_K {
   static typename V::U8x32 group(typename V::Block block) {
     return V::bit_and(V::template shr<2 * (J % 4)>(V::load32(block + 16 + 32 * (J / 4))), V::fill(3));
   }
-
- private:
-  static constexpr std::uint64_t kNibbles = 0x0f0f0f0f0f0f0f0fu;
+  static constexpr QuarterOrder kQuarterOrder = kTwoBitQuarters;
+  template <class W, int J>
+  static typename W::U8x64 quarter(const std::uint8_t* block) {
+    return W::bit_and(W::template shr<2 * J>(W::load64(block + 16)), W::fill(3));
+  }
 };
 
 }  // namespace

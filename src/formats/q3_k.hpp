@@ -68,6 +68,13 @@ struct Q3_K {
         J < 2 ? V::template shl<(J < 2 ? 2 - J : 0)>(bits) : V::template shr<(J < 2 ? 0 : J - 2)>(bits), V::fill(4));
     return V::bit_or(two, third);
   }
+  static constexpr QuarterOrder kQuarterOrder = kTwoBitQuarters;
+  template <class W, int J>
+  static typename W::U8x64 quarter(const std::uint8_t* block) {
+    const auto two = W::bit_and(W::template shr<2 * J>(W::load64(block + 32)), W::fill(3));
+    const auto third = W::template move_bits<2 - J, -2 - J>(W::load32_twice(block));
+    return W::bit_or(two, W::bit_and(third, W::fill(4)));
+  }
 
  private:
   static constexpr std::uint64_t kNibbles = 0x0f0f0f0f0f0f0f0fu;

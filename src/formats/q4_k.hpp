@@ -23,6 +23,7 @@ struct Q4_K {
   static constexpr int kBlockElements = 256;
   static constexpr int kBlockBytes = 144;
   static constexpr int kScaleAt = 0;
+  static constexpr int kSixBitFieldAt = 4;
   static constexpr int kMaxU = 15;
   static constexpr int kOffset = 0;
   static constexpr int kScaleStep = 32;
@@ -68,6 +69,12 @@ struct Q4_K {
   static typename V::U8x32 group(typename V::Block block) {
     const auto bytes = V::load32(block + 16 + 32 * (J / 2));
     return V::bit_and(J % 2 == 0 ? bytes : V::template shr<4>(bytes), V::fill(15));
+  }
+  static constexpr QuarterOrder kQuarterOrder = kNibbleQuarters;
+  template <class W, int J>
+  static typename W::U8x64 quarter(const std::uint8_t* block) {
+    const auto bytes = W::load64(block + 16 + 64 * (J / 2));
+    return W::bit_and(J % 2 == 0 ? bytes : W::template shr<4>(bytes), W::fill(15));
   }
 };
 

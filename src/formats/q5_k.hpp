@@ -21,6 +21,7 @@ struct Q5_K {
   static constexpr int kBlockElements = 256;
   static constexpr int kBlockBytes = 176;
   static constexpr int kScaleAt = 0;
+  static constexpr int kSixBitFieldAt = 4;
   static constexpr int kMaxU = 31;
   static constexpr int kOffset = 0;
   static constexpr int kScaleStep = 32;
@@ -69,6 +70,15 @@ struct Q5_K {
     const auto fifth = V::bit_and(
         J < 4 ? V::template shl<(J < 4 ? 4 - J : 0)>(bits) : V::template shr<(J < 4 ? 0 : J - 4)>(bits), V::fill(16));
     return V::bit_or(four, fifth);
+  }
+  static constexpr QuarterOrder kQuarterOrder = kNibbleQuarters;
+  template <class W, int J>
+  static typename W::U8x64 quarter(const std::uint8_t* block) {
+    const auto bytes = W::load64(block + 48 + 64 * (J / 2));
+    const auto four = W::bit_and(J % 2 == 0 ? bytes : W::template shr<4>(bytes), W::fill(15));
+    constexpr int kGroup = 4 * (J / 2) + J % 2;  // and the next but one
+    const auto bits = W::template move_bits<4 - kGroup, 2 - kGroup>(W::load32_twice(block + 16));
+    return W::bit_or(four, W::bit_and(bits, W::fill(16)));
   }
 };
 

@@ -62,6 +62,15 @@ struct Q6_K {
                                 V::fill(48));
     return V::bit_or(four, two);
   }
+  static constexpr QuarterOrder kQuarterOrder = kPlainQuarters;
+  template <class W, int J>
+  static typename W::U8x64 quarter(const std::uint8_t* block) {
+    const auto bytes = W::load64(block + 64 * (J / 2));
+    const auto four = W::bit_and(J % 2 == 0 ? bytes : W::template shr<4>(bytes), W::fill(15));
+    constexpr int kUp = J % 2 == 0 ? 4 : 0;
+    const auto two = W::template move_bits<kUp, kUp - 2>(W::load32_twice(block + 128 + 32 * (J / 2)));
+    return W::bit_or(four, W::bit_and(two, W::fill(48)));
+  }
 };
 
 }  // namespace

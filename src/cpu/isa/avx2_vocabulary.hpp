@@ -30,6 +30,12 @@ struct Avx2Vocabulary {
     return _mm256_setr_epi32(i(a), i(b), i(c), i(d), i(e), i(f), i(g), i(h));
   }
   static U8x32 join(U8x16 low, U8x16 high) { return _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1); }
+  static U8x16 low_half(U8x32 a) { return _mm256_castsi256_si128(a); }
+  static U8x16 high_half(U8x32 a) { return _mm256_extracti128_si256(a, 1); }
+  static U8x32 each_eight_times(std::uint32_t four) {
+    return _mm256_shuffle_epi8(_mm256_set1_epi32(static_cast<int>(four)),
+                               _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303));
+  }
   static U8x32 fill(std::uint8_t value) { return _mm256_set1_epi8(static_cast<char>(value)); }
   static U8x32 nibbles(const std::uint8_t* p) {
     const U8x16 bytes = load16(p);

@@ -30,6 +30,13 @@ struct NeonVocabulary {
     return {vreinterpretq_u8_u32(low), vreinterpretq_u8_u32(high)};
   }
   static U8x32 join(U8x16 low, U8x16 high) { return {low, high}; }
+  static U8x16 low_half(U8x32 a) { return a.low; }
+  static U8x16 high_half(U8x32 a) { return a.high; }
+  static U8x32 each_eight_times(std::uint32_t four) {
+    const uint8x16_t all = vreinterpretq_u8_u32(vdupq_n_u32(four));
+    return {vqtbl1q_u8(all, u64x2(0, 0x0101010101010101u)),
+            vqtbl1q_u8(all, u64x2(0x0202020202020202u, 0x0303030303030303u))};
+  }
   static U8x32 fill(std::uint8_t value) { return {vdupq_n_u8(value), vdupq_n_u8(value)}; }
   static U8x32 nibbles(const std::uint8_t* p) {
     const U8x16 bytes = load16(p);

@@ -48,6 +48,15 @@ struct ScalarVocabulary {
     std::memcpy(r.byte + 16, high.byte, 16);
     return r;
   }
+  /// Bytes 0..15, and bytes 16..31.
+  static U8x16 low_half(const U8x32& a) { return load16(a.byte); }
+  static U8x16 high_half(const U8x32& a) { return load16(a.byte + 16); }
+  /// Byte i / 8 of `four`, lowest first.
+  static U8x32 each_eight_times(std::uint32_t four) {
+    U8x32 r;
+    for (int i = 0; i < 32; ++i) r.byte[i] = static_cast<std::uint8_t>(four >> (8 * (i / 8)));
+    return r;
+  }
   /// The same byte everywhere.
   static U8x32 fill(std::uint8_t value) {
     U8x32 r;

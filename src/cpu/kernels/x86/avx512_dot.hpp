@@ -2,6 +2,7 @@
 // every format runs 8-bit products, 64 weights at a time.
 #pragma once
 
+#include "cpu/isa/avx512_vocabulary.hpp"
 #include "cpu/kernels/x86/avx2_dot.hpp"
 #include "formats/code_book.hpp"
 
@@ -11,57 +12,77 @@ namespace {
 inline __m512i load512(const void* p) { return _mm512_loadu_si512(p); }
 
 struct Avx512Dot {
+  static constexpr bool kFieldsByVectors = true;  ///< SixBitFields: measured
   /// Formats of magnitudes and signs: the sign goes to the activations, by one masked subtraction.
   template <class F>
   static constexpr bool kBySigns = requires(const std::uint8_t* b) { F::template magnitudes<V, 0>(b); };
+  /// Formats that unpack 64 weights together, in an order of their own.
+  template <class F>
+  static constexpr bool kByQuarters = requires(const std::uint8_t* b) { F::template quarter<Avx512Vocabulary, 0>(b); };
+  template <class F>
+  static consteval formats::QuarterOrder order() {
+    if constexpr (kByQuarters<F>) {
+      return F::kQuarterOrder;
+    } else {
+      return formats::kPlainQuarters;
+    }
+  }
+  /// Whether activations have to be put in the order of the quarters first.
+  template <class F, class Meta>
+  static constexpr bool kReorders = sizeof(Meta) == sizeof(A8Meta) && order<F>() != formats::kPlainQuarters;
+
+  /// 256 activations in the order of the quarters.
+  template <class F>
+  [[gnu::always_inline]] static void reorder(const std::int8_t* a, std::int8_t* out) {
+    unroll<4>([&]<int J>() {
+      // The units of a quarter come from two quarters of the activations.
+      constexpr int kFirst = order<F>().unit[J][0] / 4, kLast = order<F>().unit[J][3] / 4;
+      static constexpr Qwords kSource = qwords<F, J>();
+      const __m512i v =
+          _mm512_permutex2var_epi64(load512(a + 64 * kFirst), load512(kSource.at), load512(a + 64 * kLast));
+      _mm512_storeu_si512(out + 64 * J, v);
+    });
+  }
 
   template <class F, int C>
-  [[gnu::always_inline]] static void super_block_sums(const std::uint8_t* block, const ChunkX<A8Meta>& x,
-                                                      LaneSums<F, C>& r) {
-    const __m128i scale_bytes = F::template scales<V>(block);
-    const __m512i scales = _mm512_castsi256_si512(_mm256_cvtepi8_epi16(scale_bytes));
+  [[gnu::always_inline]] static void super_block_sums(const std::uint8_t* block, const SubScales& sub,
+                                                      const ChunkX<A8Meta>& x, LaneSums<F, C>& r) {
+    // Weights of 7 bits: sums of two products fit int16, and one instruction widens, multiplies by the sub-scale and
+    // adds. Larger ones are summed by fours in int32.
+    constexpr bool kWords = F::kMaxU <= 128;
+    const __m512i scales =
+        kWords ? _mm512_castsi256_si512(_mm256_cvtepi8_epi16(sub.scales)) : _mm512_cvtepi8_epi32(sub.scales);
     __m512i total[C];
     for (int c = 0; c < C; ++c) total[c] = _mm512_setzero_si512();
     unroll<4>([&]<int J>() {
-      const __m512i u = two_groups<F, J>(block);
+      const __m512i u = quarter<F, J>(block);
       [[maybe_unused]] __mmask64 negative = 0;
       if constexpr (kBySigns<F>) negative = _cvtu64_mask64(formats::signs_of_two_groups<V, F, J>(block));
-      // The scale of each 16-bit word of products: 8 words are 16 weights.
-      constexpr long long kStep = F::kScaleStep == 16 ? 1 : 0;
-      constexpr long long kFirst = F::kScaleStep == 16 ? 4 * J : 2 * J;
-      constexpr long long kFour = 0x0001000100010001;
-      const __m512i index =
-          _mm512_setr_epi64(kFour * kFirst, kFour * kFirst, kFour * (kFirst + kStep), kFour * (kFirst + kStep),
-                            kFour * (kFirst + 1 + kStep), kFour * (kFirst + 1 + kStep),
-                            kFour * (kFirst + 1 + 2 * kStep), kFour * (kFirst + 1 + 2 * kStep));
-      const __m512i scale = _mm512_permutexvar_epi16(index, scales);
+      const __m512i scale = unit_scales<F, J, kWords>(scales);
       for (int c = 0; c < C; ++c) {
         __m512i a = load512(x.column(c) + 64 * J);
         if constexpr (kBySigns<F>) a = _mm512_mask_sub_epi8(a, negative, _mm512_setzero_si512(), a);
-        if constexpr (F::kMaxU <= 128) {
-          // Widens, multiplies by the sub-scale and adds in one instruction.
+        if constexpr (kWords) {
           total[c] = _mm512_dpwssd_epi32(total[c], _mm512_maddubs_epi16(u, a), scale);
         } else {
           const __m512i products = _mm512_dpbusd_epi32(_mm512_setzero_si512(), u, a);
-          total[c] = _mm512_add_epi32(total[c], _mm512_mullo_epi32(products, _mm512_srai_epi32(scale, 16)));
+          total[c] = _mm512_add_epi32(total[c], _mm512_mullo_epi32(products, scale));
         }
       }
     });
     for (int c = 0; c < C; ++c) {
       r.s[c] = _mm256_add_epi32(_mm512_castsi512_si256(total[c]), _mm512_extracti64x4_epi64(total[c], 1));
       if constexpr (F::kOffset != 0 && !kBySigns<F>) {
-        r.s[c] = _mm256_sub_epi32(r.s[c], Avx2Dot::with_sums<F>(scale_bytes, F::kOffset, x.meta[c]));
+        r.s[c] = _mm256_sub_epi32(r.s[c], Avx2Dot::with_sums<F>(sub.scales, F::kOffset, x.meta[c]));
       }
-      if constexpr (F::kHasMin && !MinsOf8::kUsed<F, A8Meta>)
-        r.m[c] = Avx2Dot::with_sums<F>(F::template mins<V>(block), 1, x.meta[c]);
+      if constexpr (F::kHasMin && !kMinsOf8<F, A8Meta>) r.m[c] = Avx2Dot::with_sums<F>(sub.mins, 1, x.meta[c]);
     }
   }
 
   template <class F, int C>
-  [[gnu::always_inline]] static void super_block_sums(const std::uint8_t* block, const ChunkX<A16Meta>& x,
-                                                      LaneSums<F, C>& r) {
-    const __m128i scale_bytes = F::template scales<V>(block);
-    const ScaleLanesFor<F, C> scales(scale_bytes);
+  [[gnu::always_inline]] static void super_block_sums(const std::uint8_t* block, const SubScales& sub,
+                                                      const ChunkX<A16Meta>& x, LaneSums<F, C>& r) {
+    const ScaleLanesFor<F, C> scales(sub.scales);
     for (int c = 0; c < C; ++c) r.s[c] = _mm256_setzero_si256();
     unroll<8>([&]<int J>() {
       const Words32 u = widen(F::template group<V, J>(block));
@@ -74,10 +95,9 @@ struct Avx512Dot {
     });
     for (int c = 0; c < C; ++c) {
       if constexpr (F::kOffset != 0) {
-        r.s[c] = _mm256_sub_epi32(r.s[c], Avx2Dot::with_sums<F>(scale_bytes, F::kOffset, x.meta[c]));
+        r.s[c] = _mm256_sub_epi32(r.s[c], Avx2Dot::with_sums<F>(sub.scales, F::kOffset, x.meta[c]));
       }
-      if constexpr (F::kHasMin && !MinsOf8::kUsed<F, A16Meta>)
-        r.m[c] = Avx2Dot::with_sums<F>(F::template mins<V>(block), 1, x.meta[c]);
+      if constexpr (F::kHasMin && !kMinsOf8<F, A16Meta>) r.m[c] = Avx2Dot::with_sums<F>(sub.mins, 1, x.meta[c]);
     }
   }
 
@@ -137,14 +157,40 @@ struct Avx512Dot {
   }
 
  private:
-  /// 64 weights: groups 2J and 2J + 1.
+  /// 64 weights.
   template <class F, int J>
-  [[gnu::always_inline]] static __m512i two_groups(const std::uint8_t* block) {
+  [[gnu::always_inline]] static __m512i quarter(const std::uint8_t* block) {
     if constexpr (kBySigns<F>) {
       return two(F::template magnitudes<V, 2 * J>(block), F::template magnitudes<V, 2 * J + 1>(block));
+    } else if constexpr (kByQuarters<F>) {
+      return F::template quarter<Avx512Vocabulary, J>(block);
     } else {
       return two(F::template group<V, 2 * J>(block), F::template group<V, 2 * J + 1>(block));
     }
+  }
+  struct Qwords {
+    alignas(64) std::int64_t at[8];
+  };
+  /// Where the units of quarter J are in the two quarters of activations that hold its first and its last one.
+  template <class F, int J>
+  static consteval Qwords qwords() {
+    Qwords source{};
+    const auto& units = order<F>().unit[J];
+    for (int i = 0; i < 8; ++i) {
+      const int quarter = units[i / 2] / 4, qword = 2 * (units[i / 2] % 4) + i % 2;
+      if (quarter != units[0] / 4 && quarter != units[3] / 4) std::unreachable();  // does not compile
+      source.at[i] = quarter == units[0] / 4 ? qword : 8 + qword;
+    }
+    return source;
+  }
+  /// The sub-scales of a quarter, each in all words or dwords of its unit; `scales` has them in order, words or dwords.
+  template <class F, int J, bool Words>
+  [[gnu::always_inline]] static __m512i unit_scales(__m512i scales) {
+    constexpr long long kAll = Words ? 0x0001000100010001 : 0x0000000100000001;
+    constexpr auto kScale = [](int i) { return kAll * (order<F>().unit[J][i] / (F::kScaleStep / 16)); };
+    const __m512i index =
+        _mm512_setr_epi64(kScale(0), kScale(0), kScale(1), kScale(1), kScale(2), kScale(2), kScale(3), kScale(3));
+    return Words ? _mm512_permutexvar_epi16(index, scales) : _mm512_permutexvar_epi32(index, scales);
   }
   static __m512i two(__m256i low, __m256i high) { return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1); }
 

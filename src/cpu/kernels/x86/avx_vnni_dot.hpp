@@ -9,11 +9,11 @@ namespace quantlinear::cpu {
 namespace {
 
 struct AvxVnniDot {
+  static constexpr bool kFieldsByVectors = false;  ///< SixBitFields: measured
   template <class F, int C>
-  [[gnu::always_inline]] static void super_block_sums(const std::uint8_t* block, const ChunkX<A8Meta>& x,
-                                                      LaneSums<F, C>& r) {
-    const __m128i scale_bytes = F::template scales<V>(block);
-    const ScaleLanesFor<F, C> scales(scale_bytes);
+  [[gnu::always_inline]] static void super_block_sums(const std::uint8_t* block, const SubScales& sub,
+                                                      const ChunkX<A8Meta>& x, LaneSums<F, C>& r) {
+    const ScaleLanesFor<F, C> scales(sub.scales);
     for (int c = 0; c < C; ++c) r.s[c] = _mm256_setzero_si256();
     unroll<8>([&]<int J>() {
       const __m256i u = F::template group<V, J>(block);
@@ -30,16 +30,15 @@ struct AvxVnniDot {
     });
     for (int c = 0; c < C; ++c) {
       if constexpr (F::kOffset != 0) {
-        r.s[c] = _mm256_sub_epi32(r.s[c], Avx2Dot::with_sums<F>(scale_bytes, F::kOffset, x.meta[c]));
+        r.s[c] = _mm256_sub_epi32(r.s[c], Avx2Dot::with_sums<F>(sub.scales, F::kOffset, x.meta[c]));
       }
-      if constexpr (F::kHasMin && !MinsOf8::kUsed<F, A8Meta>)
-        r.m[c] = Avx2Dot::with_sums<F>(F::template mins<V>(block), 1, x.meta[c]);
+      if constexpr (F::kHasMin && !kMinsOf8<F, A8Meta>) r.m[c] = Avx2Dot::with_sums<F>(sub.mins, 1, x.meta[c]);
     }
   }
   template <class F, int C>
-  [[gnu::always_inline]] static void super_block_sums(const std::uint8_t* block, const ChunkX<A16Meta>& x,
-                                                      LaneSums<F, C>& r) {
-    Avx2Dot::super_block_sums<F, C>(block, x, r);
+  [[gnu::always_inline]] static void super_block_sums(const std::uint8_t* block, const SubScales& sub,
+                                                      const ChunkX<A16Meta>& x, LaneSums<F, C>& r) {
+    Avx2Dot::super_block_sums<F, C>(block, sub, x, r);
   }
 
   template <class F, class Meta>

@@ -33,7 +33,8 @@ struct DotByteTile {
   using Panel = BytePanel<R::kRows>;
   using Meta = A8Meta;
   using Int = typename R::Int;
-  /// Super-blocks need two accumulators: of a sub-block, and of all; small blocks with mins need room for two f32 steps.
+  /// Super-blocks need two accumulators: of a sub-block, and of all; small blocks with mins need room for two f32
+  /// steps.
   static constexpr int kColumns = F::kFamily == Family::super_block || F::kHasMin ? R::kColumnsTwice : R::kColumns;
   static constexpr int kSubSteps = F::kScaleStep / 4;
 

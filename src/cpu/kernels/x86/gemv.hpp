@@ -6,7 +6,7 @@
 #pragma once
 
 #include "cpu/kernel_table.hpp"
-#include "cpu/kernels/x86/gemv_small.hpp"
+#include "cpu/kernels/x86/six_bit_fields.hpp"
 
 namespace quantlinear::cpu {
 namespace {
@@ -14,38 +14,20 @@ namespace {
 /// Columns one pass over eight rows takes at the most.
 inline constexpr int kGemvColumns = 4;
 /// Integer sums of one super-block of one row against C columns, still spread over eight lanes:
-/// s = sum s_j q a, and m = sum m_j a where mins are not collected (MinsOf8).
+/// s = sum s_j q a, and m = sum m_j a where mins are not summed for eight rows at once (kMinsOf8).
 template <class F, int C>
 struct LaneSums {
   __m256i s[C];
   __m256i m[C];
 };
 
-/// The mins of a super-block of eight rows where there are eight of them a row and activations are bytes: one
-/// multiply-add takes two rows, and the transposition is half as long.
-struct MinsOf8 {
-  template <class F, class Meta>
-  static constexpr bool kUsed = F::kHasMin && F::kScaleStep == 32 && sizeof(Meta) == sizeof(A8Meta);
-
-  alignas(16) std::int64_t bytes[8];  // of rows 0 4, 1 5, 2 6, 3 7
-
-  template <class F>
-  [[gnu::always_inline]] void take(std::size_t row, const std::uint8_t* block) {
-    bytes[2 * (row % 4) + row / 4] = _mm_cvtsi128_si64(F::template mins<V>(block));
-  }
-  /// sum over j of m_j * (sum of a over sub-block j), of each row.
-  [[nodiscard, gnu::always_inline]] __m256i sums(const A8Meta& meta) const {
-    const __m256i a = _mm256_broadcastsi128_si256(load128(meta.sums32));
-    __m256i v[4];
-    for (int i = 0; i < 4; ++i) v[i] = _mm256_madd_epi16(_mm256_cvtepi8_epi16(load128(bytes + 2 * i)), a);
-    return pairs(pairs(v[0], v[1]), pairs(v[2], v[3]));
-  }
-};
-
 /// acc[c] += all of k, for eight rows and C columns from c0; super-block formats.
 template <class F, class Meta, class Dot, int C>
 [[gnu::noinline]] void gemv_super(const ProductArgs& args, const Rows8& all_rows, std::size_t c0, __m256 (&acc)[C]) {
-  constexpr bool kCollectMins = MinsOf8::kUsed<F, Meta>;
+  constexpr bool kFieldsOf8 = kSixBit<F> && Dot::kFieldsByVectors;
+  constexpr bool kReorders = requires { requires Dot::template kReorders<F, Meta>; };
+  constexpr int kChunkBytes = ChunkX<Meta>::kColumnBytes;
+  alignas(64) std::int8_t reordered[kReorders ? C * kChunkBytes : 1];
   const Rows8 rows = all_rows;  // copies stay in registers
   __m256 total[C];
   for (int c = 0; c < C; ++c) total[c] = acc[c];
@@ -53,20 +35,32 @@ template <class F, class Meta, class Dot, int C>
   // Past the end of a row the stream goes on eight rows further down.
   const std::size_t next_rows = 7 * args.row_bytes;
   for (std::size_t b = 0; b < blocks; ++b) {
-    const ChunkX<Meta> x(args.x, b, c0);
+    ChunkX<Meta> x(args.x, b, c0);
+    if constexpr (kReorders) {
+      for (int c = 0; c < C; ++c) Dot::template reorder<F>(x.column(c), reordered + c * kChunkBytes);
+      x.q = reordered;
+    }
     const std::size_t at = b * F::kBlockBytes;
     const std::size_t ahead = at + kPrefetch < args.row_bytes ? at + kPrefetch : at + kPrefetch + next_rows;
     __m256i s[C][8], m[C][8];
-    MinsOf8 mins;
+    std::conditional_t<kFieldsOf8, SixBitFields, SixBitMins> fields;
+    if constexpr (kFieldsOf8) fields.template take<F>(rows, at);
 #pragma GCC unroll 1
     for (std::size_t i = 0; i < 8; ++i) {
       prefetch<F::kBlockBytes>(rows.row(i, ahead));
       LaneSums<F, C> sums;
-      Dot::template super_block_sums<F, C>(rows.row(i, at), x, sums);
-      if constexpr (kCollectMins) mins.template take<F>(i, rows.row(i, at));
+      const std::uint8_t* block = rows.row(i, at);
+      SubScales sub;
+      if constexpr (kFieldsOf8) {
+        sub = fields.of(i);
+      } else {
+        sub = sub_scales<F>(block);
+        if constexpr (kMinsOf8<F, Meta>) fields.take(i, sub);
+      }
+      Dot::template super_block_sums<F, C>(block, sub, x, sums);
       for (int c = 0; c < C; ++c) {
         s[c][i] = sums.s[c];
-        if constexpr (F::kHasMin && !kCollectMins) m[c][i] = sums.m[c];
+        if constexpr (F::kHasMin && !kMinsOf8<F, Meta>) m[c][i] = sums.m[c];
       }
     }
     const std::uint8_t* block = rows.base + at;
@@ -79,8 +73,8 @@ template <class F, class Meta, class Dot, int C>
       total[c] = _mm256_fmadd_ps(_mm256_mul_ps(d, da), _mm256_cvtepi32_ps(sums8(s[c])), total[c]);
       if constexpr (F::kHasMin) {
         __m256i sum;
-        if constexpr (kCollectMins) {
-          sum = mins.sums(x.meta[c]);
+        if constexpr (kMinsOf8<F, Meta>) {
+          sum = fields.min_sums(x.meta[c]);
         } else {
           sum = sums8(m[c]);
         }

@@ -130,10 +130,10 @@ template <class F, int Rows, class Group>
   unroll<8>([&]<int I>() { v[I] = group.template operator()<I>(); });
   transpose8(v);
   // Bytes 0 and 1 of every row, and bytes 2 and 3, as words.
-  const __m256i first = _mm256_broadcastsi128_si256(
-      _mm_setr_epi8(0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13, -1));
-  const __m256i second = _mm256_broadcastsi128_si256(
-      _mm_setr_epi8(2, -1, 3, -1, 6, -1, 7, -1, 10, -1, 11, -1, 14, -1, 15, -1));
+  const __m256i first =
+      _mm256_broadcastsi128_si256(_mm_setr_epi8(0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13, -1));
+  const __m256i second =
+      _mm256_broadcastsi128_si256(_mm_setr_epi8(2, -1, 3, -1, 6, -1, 7, -1, 10, -1, 11, -1, 14, -1, 15, -1));
   unroll<8>([&]<int I>() __attribute__((always_inline)) {
     const auto word_pair = [&](__m256i bytes) {
       __m256i w = _mm256_shuffle_epi8(v[I], bytes);

@@ -22,9 +22,8 @@ using V = Avx2Vocabulary;
 /// f.template operator()<0>() ... <N-1>(): loops whose index must be a constant.
 template <int N, class Function>
 [[gnu::always_inline]] inline void unroll(Function&& f) {
-  [&]<int... I>(std::integer_sequence<int, I...>) __attribute__((always_inline)) {
-    (f.template operator()<I>(), ...);
-  }(std::make_integer_sequence<int, N>{});
+  [&]<int... I>(std::integer_sequence<int, I...>)
+      __attribute__((always_inline)) { (f.template operator()<I>(), ...); }(std::make_integer_sequence<int, N>{});
 }
 
 [[gnu::always_inline]] inline __m256i load256(const void* p) {
