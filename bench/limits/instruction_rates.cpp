@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <cctype>
+#include <map>
 #include <string_view>
 
 #include "clock.hpp"
@@ -42,7 +44,14 @@ std::vector<Sequence> all_sequences() {
   return all;
 }
 
+std::string lower_case(std::string text) {
+  for (char& c : text) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+  return text;
+}
+
 bool included(std::string_view rate, std::string_view isa) {
+  if (isa == "avx_vnni") isa = "avxvnni";
+  if (isa.starts_with("neon_")) isa.remove_prefix(std::string_view("neon_").size());
   if (isa.empty() || rate == isa) return true;
   if (isa.starts_with("avx512")) return rate.starts_with("avx");
   if (isa == "avxvnni") return rate == "avx2";
@@ -79,6 +88,24 @@ double best_macs(std::span<const Rate> rates, Operand operand, const std::string
     if (rate.operand == operand && exact && included(rate.isa, isa)) best = std::max(best, rate.macs_per_second);
   }
   return best;
+}
+
+int int16_sums_of(const std::string& gguf_type) {
+  static const std::map<std::string, int> by_type = {
+      {"q4_0", 8},   {"q4_1", 8},    {"q4_k", 8},  {"q5_0", 4},    {"q5_1", 4},  {"q5_k", 4},
+      {"q6_k", 4},   {"q2_k", 4},    {"q3_k", 4},  {"q1_0", 8},    {"q2_0", 8},  {"tq1_0", 8},
+      {"tq2_0", 8},  {"mxfp4", 8},   {"nvfp4", 4}, {"iq1_s", 8},   {"iq1_m", 4}, {"iq2_s", 2},
+      {"iq2_xs", 2}, {"iq2_xxs", 2}, {"iq3_s", 2}, {"iq3_xxs", 2},
+  };
+  const auto found = by_type.find(lower_case(gguf_type));
+  return found == by_type.end() ? 1 : found->second;
+}
+
+Operand operand_of(const std::string& gguf_type, const std::string& precision) {
+  const std::string type = lower_case(gguf_type);
+  const bool is_float = type == "f32" || type == "f16" || type == "bf16";
+  if (is_float || precision == "f32") return Operand::f32;
+  return precision == "a16" ? Operand::int16 : Operand::int8;
 }
 
 }  // namespace quantlinear::limits

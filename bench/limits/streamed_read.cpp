@@ -1,5 +1,4 @@
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <barrier>
@@ -79,17 +78,7 @@ double best_rate(std::size_t threads, const Options& options, bool huge) {
 }  // namespace
 
 ReadRate streamed_read(std::size_t threads, const Options& options) {
-  return {best_rate(threads, options, false), best_rate(threads, options, true)};
-}
-
-std::size_t last_level_cache_bytes() {
-  constexpr std::size_t usual = std::size_t{32} << 20;
-#if defined(_SC_LEVEL3_CACHE_SIZE)
-  const long level3 = sysconf(_SC_LEVEL3_CACHE_SIZE), level2 = sysconf(_SC_LEVEL2_CACHE_SIZE);
-  if (level3 > 0) return static_cast<std::size_t>(level3);
-  if (level2 > 0) return static_cast<std::size_t>(level2);
-#endif
-  return usual;
+  return {best_rate(threads, options, false), options.huge_pages ? best_rate(threads, options, true) : 0};
 }
 
 }  // namespace quantlinear::limits

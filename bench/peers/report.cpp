@@ -2,30 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 
 namespace peers {
 namespace {
 
-using quantlinear::limits::Operand;
-
-/// How many products of 8-bit activations with a format's integers fit into an int16 sum.
-int int16_sums(const std::string& type) {
-  static const std::map<std::string, int> by_type = {
-      {"q4_0", 8},   {"q4_1", 8},    {"q4_k", 8},  {"q5_0", 4},    {"q5_1", 4},  {"q5_k", 4},
-      {"q6_k", 4},   {"q2_k", 4},    {"q3_k", 4},  {"q1_0", 8},    {"q2_0", 8},  {"tq1_0", 8},
-      {"tq2_0", 8},  {"mxfp4", 8},   {"nvfp4", 4}, {"iq1_s", 8},   {"iq1_m", 4}, {"iq2_s", 2},
-      {"iq2_xs", 2}, {"iq2_xxs", 2}, {"iq3_s", 2}, {"iq3_xxs", 2},
-  };
-  const auto found = by_type.find(type);
-  return found == by_type.end() ? 1 : found->second;
-}
-
-Operand operand_of(const WeightType& type, const std::string& precision) {
-  const bool is_float = type.name == "f32" || type.name == "f16" || type.name == "bf16";
-  if (is_float || precision == "f32") return Operand::f32;
-  return precision == "a16" ? Operand::int16 : Operand::int8;
-}
+namespace limits = quantlinear::limits;
 
 bool took_part(const EntrantResult& result) { return result.reason.empty() && result.median > 0; }
 
@@ -79,11 +60,13 @@ void json_entrant(std::FILE* out, const Entrant& entrant, const EntrantResult& r
 
 }  // namespace
 
-double bound_seconds(const CaseResult& result, const std::string& precision, const Limits& limits,
+double bound_seconds(const CaseResult& result, const std::string& precision, const Limits& measured,
                      const std::string& isa) {
   const double macs = static_cast<double>(result.shape.n * result.shape.k * result.m);
-  const double rate = best_macs(limits.rates, operand_of(result.type, precision), isa, int16_sums(result.type.name));
-  const double reading = static_cast<double>(result.weight_bytes) / limits.read.bytes_per_second;
+  const std::string& type = result.type.name;
+  const double rate =
+      limits::best_macs(measured.rates, limits::operand_of(type, precision), isa, limits::int16_sums_of(type));
+  const double reading = static_cast<double>(result.weight_bytes) / measured.read.bytes_per_second;
   return rate == 0 ? reading : std::max(reading, macs / rate / static_cast<double>(result.threads));
 }
 

@@ -423,7 +423,8 @@ class Verify(CliTest):
 
 class Bench(CliTest):
     FIELDS = {"type", "n", "k", "m", "precision", "isa", "threads", "median_ms", "min_ms", "gflops",
-              "weight_gbytes_per_s", "stream_read_gbytes_per_s", "share_of_stream", "shapes"}  # fmt: skip
+              "weight_gbytes_per_s", "stream_read_gbytes_per_s", "share_of_stream", "arithmetic_limit_ms",
+              "limit", "share_of_limit", "shapes"}  # fmt: skip
 
     def check(self, result):
         self.assertLessEqual(self.FIELDS, set(result))
@@ -433,6 +434,9 @@ class Bench(CliTest):
         self.assertAlmostEqual(result["gflops"] / gflops, 1, places=6)
         share = result["weight_gbytes_per_s"] / result["stream_read_gbytes_per_s"]
         self.assertAlmostEqual(result["share_of_stream"] / share, 1, places=6)
+        arithmetic = result["arithmetic_limit_ms"] / result["median_ms"]
+        self.assertAlmostEqual(result["share_of_limit"] / max(share, arithmetic), 1, places=6)
+        self.assertEqual(result["limit"], "reading" if share >= arithmetic else "arithmetic")
 
     def test_random_layers(self):
         data = self.json("bench", "--type", "q4_k,Q8_0", "--n", 96, "--k", 512, "--m", "1,3", "--reps", 3,
@@ -467,8 +471,8 @@ class Bench(CliTest):
 
     def test_text(self):
         text = self.ok("bench", "--n", 64, "--k", 256, "--m", "1,64", "--reps", 2)
-        self.assertRegex(text, r"Q4_K +Q4_K +64 x 256 +1 +a8 .* GB/s +\d+ %\n")
-        self.assertRegex(text, r"64 x 256 +64 +a8 .* GFLOP/s\n")
+        self.assertRegex(text, r"Q4_K +Q4_K +64 x 256 +1 +a8 .* GB/s .* GFLOP/s +\d+ % (reading|arithmetic)\n")
+        self.assertRegex(text, r"64 x 256 +64 +a8 .* GB/s .* GFLOP/s +\d+ % (reading|arithmetic)\n")
         self.assertIn("streamed read", text)
 
     def test_shape_that_does_not_fit(self):

@@ -1,4 +1,4 @@
-// qlinear bench: how fast layers run, and how close that is to what the memory can deliver.
+// qlinear bench: how fast layers run, and how close that is to what memory and arithmetic units can do.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -7,7 +7,7 @@
 
 #include "command.hpp"
 #include "json.hpp"
-#include "limits.hpp"
+#include "machine.hpp"
 #include "model.hpp"
 #include "options.hpp"
 #include "progress.hpp"
@@ -45,7 +45,7 @@ struct BenchOptions {
 
 constexpr std::size_t kLeastRepetitions = 5;
 
-/// Up to this m a forward is bound by reading the weights; above, by arithmetic.
+/// Up to this m the copies of a layer are walked through once before the clock starts.
 constexpr std::uint64_t kSmallM = 8;
 
 struct BenchResult {
@@ -58,6 +58,7 @@ struct BenchResult {
   std::uint64_t weight_bytes = 0, walked_bytes = 0;
   double median_seconds = 0, min_seconds = 0;
   double stream_bytes_per_second = 0;
+  double arithmetic_seconds = 0;  ///< least time of the multiply-adds; 0: not known
 
   [[nodiscard]] double gflops() const {
     const auto operations = 2.0 * static_cast<double>(m) * static_cast<double>(source.out_features()) *
@@ -67,6 +68,10 @@ struct BenchResult {
   [[nodiscard]] double weight_gbytes_per_s() const { return static_cast<double>(weight_bytes) / median_seconds * 1e-9; }
   [[nodiscard]] double stream_gbytes_per_s() const { return stream_bytes_per_second * 1e-9; }
   [[nodiscard]] double share_of_stream() const { return weight_gbytes_per_s() / stream_gbytes_per_s(); }
+  [[nodiscard]] double share_of_arithmetic() const { return arithmetic_seconds / median_seconds; }
+  /// Of the limit that is the nearer one: no forward is faster than both reading and multiplying.
+  [[nodiscard]] bool bound_by_reading() const { return share_of_stream() >= share_of_arithmetic(); }
+  [[nodiscard]] double share_of_limit() const { return std::max(share_of_stream(), share_of_arithmetic()); }
 };
 
 // ---- what to time -------------------------------------------------------------------------------
@@ -133,15 +138,17 @@ Result<std::vector<double>> repeat(ForwardClock& clock, std::span<const Layer> c
 /// All m and precisions of one layer. The streamed read is measured before and after: on a shared
 /// machine the memory's share that this program gets changes over time.
 Result<std::vector<BenchResult>> bench_layer(const AnyBackend& backend, const LayerSource& source,
-                                             const BenchOptions& options, StreamReader& stream) {
+                                             const BenchOptions& options, std::size_t threads,
+                                             const ArithmeticRates& arithmetic) {
   std::vector<BenchResult> results;
-  double stream_bytes_per_second = stream.bytes_per_second();
   auto copies = with_copies({source});
   if (!copies) return std::unexpected(copies.error());
   const std::uint64_t most_m = *std::ranges::max_element(options.m);
   auto clock = ForwardClock::create(backend, most_m * source.in_features, most_m * source.out_features());
   if (!clock) return std::unexpected(clock.error());
   const std::uint64_t weight_bytes = source.weight_bytes();
+  const auto before = streamed_read(threads);
+  if (!before) return std::unexpected(before.error());
   for (const Precision precision : options.precisions) {
     std::vector<Layer> layers;
     for (const auto& copy : *copies) {
@@ -163,12 +170,14 @@ Result<std::vector<BenchResult>> bench_layer(const AnyBackend& backend, const La
       result.walked_bytes = weight_bytes * copies->size();
       result.median_seconds = median(*samples);
       result.min_seconds = least(*samples);
+      result.arithmetic_seconds = arithmetic.seconds(source, m, result.precision, result.isa, result.threads);
       results.push_back(std::move(result));
     }
   }
-  stream_bytes_per_second = std::max(stream_bytes_per_second, stream.bytes_per_second());
+  const auto after = streamed_read(threads);
+  if (!after) return std::unexpected(after.error());
   for (BenchResult& result : results) {
-    result.stream_bytes_per_second = stream_bytes_per_second;
+    result.stream_bytes_per_second = std::max(*before, *after);
     for (QuantPart& part : result.source.parts) part.bytes = {};  // the figures are kept, the weights are not
   }
   return results;
@@ -210,23 +219,24 @@ Json result_json(const BenchResult& result) {
           {"weight_gbytes_per_s", result.weight_gbytes_per_s()},
           {"stream_read_gbytes_per_s", result.stream_gbytes_per_s()},
           {"share_of_stream", result.share_of_stream()},
+          {"arithmetic_limit_ms", result.arithmetic_seconds * 1e3},
+          {"limit", result.bound_by_reading() ? "reading" : "arithmetic"},
+          {"share_of_limit", result.share_of_limit()},
           {"shapes", std::move(shapes)}};
 }
 
 void print_table(std::span<const BenchResult> results) {
   Table table({left("layer"), left("type"), right("n x k"), right("m"), left("precision"), right("median"),
-               right("min"), right("weights"), right("of streamed read"), right("arithmetic")});
+               right("min"), right("weights"), right("multiply-adds"), right("of the limit")});
   std::string_view previous;
   for (const BenchResult& result : results) {
-    const bool small = result.m <= kSmallM;
     const std::string_view name = result.source.name;
     table.row({name == previous ? std::string() : printable(name), types_text(result.source),
                fmt::format("{} x {}", result.source.out_features(), result.source.in_features),
                std::to_string(result.m), std::string(to_string(result.precision)), milliseconds(result.median_seconds),
-               milliseconds(result.min_seconds),
-               small ? three_digits(result.weight_gbytes_per_s()) + " GB/s" : std::string(),
-               small ? percent(result.share_of_stream()) : std::string(),
-               small ? std::string() : three_digits(result.gflops()) + " GFLOP/s"});
+               milliseconds(result.min_seconds), three_digits(result.weight_gbytes_per_s()) + " GB/s",
+               three_digits(result.gflops()) + " GFLOP/s",
+               percent(result.share_of_limit()) + (result.bound_by_reading() ? " reading" : " arithmetic")});
     previous = name;
   }
   table.print();
@@ -251,20 +261,22 @@ Result<Exit> run(const BenchOptions& options) {
   if (!layers) return std::unexpected(layers.error());
 
   std::vector<BenchResult> results;
-  std::optional<StreamReader> stream;
+  std::size_t threads = 1;
+  std::optional<ArithmeticRates> arithmetic;
   {
     Progress bar("bench", layers->size());
     for (std::size_t i = 0; i < layers->size(); ++i) {
       LayerSource& source = (*layers)[i];
       bar.update(i, source.name);
-      if (!stream) {
+      if (!arithmetic) {
         const auto layer = Layer::from_gguf_fused(*backend, source.parts, source.in_features);
         if (!layer) return std::unexpected(layer.error());
-        auto reader = StreamReader::create(layer->explain(1).threads);
-        if (!reader) return std::unexpected(reader.error());
-        stream.emplace(std::move(*reader));
+        threads = layer->explain(1).threads;
+        auto rates = ArithmeticRates::measure(threads);
+        if (!rates) return std::unexpected(rates.error());
+        arithmetic.emplace(std::move(*rates));
       }
-      auto timed = bench_layer(*backend, source, options, *stream);
+      auto timed = bench_layer(*backend, source, options, threads, *arithmetic);
       if (!timed) return std::unexpected(timed.error());
       std::ranges::move(*timed, std::back_inserter(results));
     }

@@ -10,7 +10,7 @@
 #include <span>
 #include <tuple>
 
-#include "limits.hpp"
+#include "machine.hpp"
 #include "model.hpp"
 #include "quantlinear/linear.hpp"
 #include "text.hpp"
@@ -112,9 +112,6 @@ class Measurement {
     const quantlinear::Explanation explanation = layers->front().explain(1);
     report_.threads = explanation.threads;
     if (!explanation.parts.empty()) report_.isa = explanation.parts.front().instruction_set;
-    auto stream = StreamReader::create(report_.threads);
-    if (!stream) return std::unexpected(stream.error());
-    stream_.emplace(std::move(*stream));
     return {};
   }
 
@@ -139,9 +136,9 @@ class Measurement {
       copies.push_back(std::move(*layers));
     }
     if (auto s = verify(copies.front()); !s) return s;
-    look_at_stream();
+    if (auto s = look_at_stream(); !s) return s;
     if (auto s = decode(copies); !s) return s;
-    look_at_stream();
+    if (auto s = look_at_stream(); !s) return s;
     if (auto s = prefill(copies.front()); !s) return s;
     report_.totals.push_back(add_up());
     return {};
@@ -240,8 +237,11 @@ class Measurement {
     return std::clamp<std::uint64_t>(kMostOutputFloats / std::max<std::uint64_t>(1, tensor.rows()), 1, kPromptTokens);
   }
 
-  void look_at_stream() {
-    report_.stream_bytes_per_second = std::max(report_.stream_bytes_per_second, stream_->bytes_per_second());
+  Status look_at_stream() {
+    const auto rate = streamed_read(report_.threads);
+    if (!rate) return std::unexpected(rate.error());
+    report_.stream_bytes_per_second = std::max(report_.stream_bytes_per_second, *rate);
+    return {};
   }
 
   void say(double share_of_precision, std::string_view what) const {
@@ -255,7 +255,6 @@ class Measurement {
   ModelReport report_;
   std::vector<std::vector<LayerSource>> sources_;  // [copy][projection]
   std::optional<ForwardClock> clock_;
-  std::optional<StreamReader> stream_;
   std::size_t current_ = 0;  // index of the precision being measured
 };
 

@@ -5,7 +5,7 @@
 
 #include "command.hpp"
 #include "json.hpp"
-#include "limits.hpp"
+#include "machine.hpp"
 #include "model.hpp"
 #include "options.hpp"
 #include "progress.hpp"

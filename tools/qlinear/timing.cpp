@@ -4,7 +4,7 @@
 #include <chrono>
 #include <random>
 
-#include "limits.hpp"
+#include "machine.hpp"
 #include "quantlinear/linear.hpp"
 
 namespace qlinear {
