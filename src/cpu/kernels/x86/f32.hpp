@@ -6,7 +6,7 @@
 #pragma once
 
 #include "cpu/kernels/x86/decode.hpp"
-#include "cpu/kernels/x86/gemv.hpp"
+#include "cpu/kernels/x86/panel_order.hpp"
 
 namespace quantlinear::cpu {
 namespace {
@@ -136,50 +136,42 @@ struct Avx2F32Tile {
 
 template <class F, class Tile>
 void gemm_f32(const ProductArgs& args) noexcept {
-  const std::size_t m = args.x.m;
+  constexpr std::size_t kChunkBytes = kChunk / F::kBlockElements * F::kBlockBytes;
   float* panel = reinterpret_cast<float*>(args.scratch);
-  float* tile = panel + kF32PanelRows * kChunk;
-  for (std::size_t row = args.row_begin; row < args.row_end; row += kF32PanelRows) {
-    const std::size_t rows = args.row_end - row < kF32PanelRows ? args.row_end - row : kF32PanelRows;
-    std::memset(tile, 0, m * kF32PanelRows * sizeof(float));
-    for (std::size_t k = 0; k < args.in_features; k += kChunk) {
-      const std::size_t count = args.in_features - k < kChunk ? args.in_features - k : kChunk;
-      const std::size_t at = k / F::kBlockElements * F::kBlockBytes;
-      const std::size_t ahead = at + kPrefetch < args.row_bytes ? kPrefetch : kPrefetch + 15 * args.row_bytes;
-      const std::uint8_t* block = args.weights + row * args.row_bytes + at;
-      const auto* source = reinterpret_cast<const std::uint8_t*>(panel);
-      std::size_t stride = kChunk * sizeof(float);
-      if (F::kType == GgufQuantType::F32 && Tile::kPlainPanel && rows == kF32PanelRows && count % 8 == 0) {
-        source = block;
-        stride = args.row_bytes;
-      }
-      for (std::size_t r = 0; r < rows; ++r) {
-        prefetch<static_cast<int>(kChunk / F::kBlockElements * F::kBlockBytes)>(block + r * args.row_bytes + ahead);
-        if (source == block) continue;
-        for_each_group<F>(block + r * args.row_bytes, count,
-                          [&](std::size_t g, const Floats32& w) { Tile::store_group(panel, r, g, w); });
-      }
-      const std::size_t padded = (count + 7) / 8 * 8;
-      std::size_t c = 0;
-      const auto columns = [&]<int C>() {
-        const float* x = f32_values(args.x, k / kChunk, c);
-        for (std::size_t r = 0; r < rows; r += Tile::kRows) {
-          Tile::template multiply<C>(source, stride, r, x, padded, tile + c * kF32PanelRows);
-        }
-        c += C;
-      };
-      // Four are better two and two than three and one: one column does not fill the multipliers.
-      while (c + Tile::kColumns <= m && m - c != 4) columns.template operator()<Tile::kColumns>();
-      while (c + 2 <= m) columns.template operator()<2>();
-      if (c < m) columns.template operator()<1>();
+  float* results = panel + kF32PanelRows * kChunk;
+  in_panel_order<kF32PanelRows>(args, results, [&](PanelAt at, PanelAt ahead) {
+    const std::size_t columns = args.x.m;
+    const std::size_t rows = args.row_end - at.row < kF32PanelRows ? args.row_end - at.row : kF32PanelRows;
+    const std::size_t left = args.in_features - at.chunk * kChunk;
+    const std::size_t count = left < kChunk ? left : kChunk;
+    const std::uint8_t* block = args.weights + at.row * args.row_bytes + at.chunk * kChunkBytes;
+    const std::uint8_t* next = args.weights + ahead.row * args.row_bytes + ahead.chunk * kChunkBytes;
+    const auto* source = reinterpret_cast<const std::uint8_t*>(panel);
+    std::size_t stride = kChunk * sizeof(float);
+    if (F::kType == GgufQuantType::F32 && Tile::kPlainPanel && rows == kF32PanelRows && count % 8 == 0) {
+      source = block;
+      stride = args.row_bytes;
     }
-    for (std::size_t c = 0; c < m; ++c) {
-      for (std::size_t r = 0; r < rows; r += 8) {
-        const std::size_t left = rows - r < 8 ? rows - r : 8;
-        store_rows(args, row + r, 0, left, c, _mm256_loadu_ps(tile + c * kF32PanelRows + r));
-      }
+    for (std::size_t r = 0; r < rows; ++r) {
+      prefetch<static_cast<int>(kChunkBytes)>(next + r * args.row_bytes);
+      if (source == block) continue;
+      for_each_group<F>(block + r * args.row_bytes, count,
+                        [&](std::size_t g, const Floats32& w) { Tile::store_group(panel, r, g, w); });
     }
-  }
+    const std::size_t padded = (count + 7) / 8 * 8;
+    std::size_t c = 0;
+    const auto step = [&]<int C>() {
+      const float* x = f32_values(args.x, at.chunk, c);
+      for (std::size_t r = 0; r < rows; r += Tile::kRows) {
+        Tile::template multiply<C>(source, stride, r, x, padded, results + c * kF32PanelRows);
+      }
+      c += C;
+    };
+    // Four are better two and two than three and one: one column does not fill the multipliers.
+    while (c + Tile::kColumns <= columns && columns - c != 4) step.template operator()<Tile::kColumns>();
+    while (c + 2 <= columns) step.template operator()<2>();
+    if (c < columns) step.template operator()<1>();
+  });
 }
 
 template <class F, class Tile>

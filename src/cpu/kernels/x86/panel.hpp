@@ -8,7 +8,7 @@
 // once per chunk and panel, however large m is.
 #pragma once
 
-#include "cpu/kernels/x86/ymm.hpp"
+#include "cpu/kernels/x86/panel_order.hpp"
 
 namespace quantlinear::cpu {
 namespace {
@@ -148,11 +148,6 @@ template <class F, int Rows, class Group>
     store256(panel.w[16 * g + a16_pair(I) + 1][8 * octet], word_pair(second));
   });
 }
-
-/// Where a panel begins: its first row and its chunk of k.
-struct PanelAt {
-  std::size_t row, chunk;
-};
 
 /// Packs chunk `at.chunk` (`groups` groups of 32 k) of rows at.row .. at.row+kRows-1 (the last row repeated), eight
 /// from `from_octet` on; fetches those of `ahead`, a row with each group.

@@ -1,0 +1,46 @@
+// The order in which a matrix is multiplied panel by panel: many activation rows at every precision.
+//
+// A panel is some rows of one chunk of 256 k. All columns run against it while it is in the first-level cache; a chunk
+// of the activations and the results so far stream past.
+#pragma once
+
+#include "cpu/activations.hpp"
+#include "cpu/kernel_table.hpp"
+#include "cpu/kernels/x86/gemv.hpp"
+
+namespace quantlinear::cpu {
+namespace {
+
+/// How many panels ahead weights are fetched: one is too late with few columns.
+inline constexpr std::size_t kPanelsAhead = 2;
+
+/// Where a panel begins: its first row and its chunk of k.
+struct PanelAt {
+  std::size_t row, chunk;
+};
+
+/// Calls panel(at, ahead) for every panel: it adds the products of the panel at `at` to `results` [column][Rows], and
+/// may fetch the weights of the panel at `ahead`, which comes soon (and may be past the end). Then writes the results:
+/// what happens between two chunks is the canonical chain of f32 steps, the same as in the GEMV.
+template <std::size_t Rows, class Panel>
+[[gnu::always_inline]] inline void in_panel_order(const ProductArgs& args, float* results, Panel panel) {
+  const std::size_t chunks = chunks_of(args.in_features);
+  for (std::size_t row = args.row_begin; row < args.row_end; row += Rows) {
+    std::memset(results, 0, args.x.m * Rows * sizeof(float));
+    for (std::size_t chunk = 0; chunk < chunks; ++chunk) {
+      // The next rows follow the last chunk.
+      const std::size_t next = chunk + kPanelsAhead;
+      const PanelAt ahead = next < chunks ? PanelAt{row, next} : PanelAt{row + Rows, next - chunks};
+      panel(PanelAt{row, chunk}, ahead);
+    }
+    const std::size_t rows = args.row_end - row < Rows ? args.row_end - row : Rows;
+    for (std::size_t c = 0; c < args.x.m; ++c) {
+      for (std::size_t r = 0; r < rows; r += 8) {
+        store_rows(args, row + r, 0, rows - r < 8 ? rows - r : 8, c, _mm256_loadu_ps(results + c * Rows + r));
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace quantlinear::cpu
