@@ -29,11 +29,11 @@ LAYERS = {
     "src/cpu": ["cpu/", "core/", "formats/", PUBLIC],
     "src/cpu/isa": KERNEL,
     "src/cpu/kernels": KERNEL,
-    "tools/qlinear": [PUBLIC],
+    "tools/qlinear": ["limits/limits.hpp", PUBLIC],
     "examples": [PUBLIC],
     "tests/install": [],
     "tests": ["core/", "cpu/", "formats/", "gguf/", "reference/", PUBLIC],
-    "bench": ["cpu/", "formats/", PUBLIC],
+    "bench": ["limits/limits.hpp", "cpu/", "formats/", PUBLIC],
     "fuzz": ["formats/", "gguf/", PUBLIC],
 }
 # Tests that see the library as a user does.

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "entrant.hpp"
-#include "limits.hpp"
+#include "limits/limits.hpp"
 #include "options.hpp"
 #include "weights.hpp"
 

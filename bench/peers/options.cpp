@@ -8,7 +8,7 @@
 #include <sstream>
 #include <stdexcept>
 
-#include "limits.hpp"
+#include "limits/limits.hpp"
 
 namespace peers {
 

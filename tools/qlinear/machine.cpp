@@ -8,7 +8,7 @@
 #include <fstream>
 #include <utility>
 
-#include "limits.hpp"
+#include "limits/limits.hpp"
 
 namespace qlinear {
 namespace {

@@ -1,5 +1,5 @@
-// Many activation rows of the integer precisions: panels of 16 or 32 weight rows (panel.hpp), multiplied by a tile of some
-// columns at a time.
+// Many activation rows of the integer precisions: panels of 16 or 32 weight rows (panel.hpp), multiplied by a tile of
+// some columns at a time.
 #pragma once
 
 #include "cpu/kernels/x86/panel.hpp"
