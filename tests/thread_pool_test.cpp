@@ -191,6 +191,27 @@ int status_in_child(Body body) {
   return status;
 }
 
+/// Which thread ran each of `count` tasks that wait for each other, so that every one has a thread of its own.
+std::vector<std::thread::id> threads_of(Executor& pool, std::size_t count) {
+  std::vector<std::thread::id> threads(count);
+  std::atomic<std::size_t> begun{0};
+  auto task = [&](std::size_t i) {
+    threads[i] = std::this_thread::get_id();
+    ++begun;
+    while (begun != count) std::this_thread::yield();
+  };
+  pool.run(count, task);
+  return threads;
+}
+
+TEST(ThreadPool, ATaskStaysWithItsThread) {
+  const auto pool = pool_of(4);
+  const auto threads = threads_of(*pool, 4);
+  EXPECT_EQ(threads[0], std::this_thread::get_id());
+  EXPECT_EQ(std::set<std::thread::id>(threads.begin(), threads.end()).size(), 4U);
+  for (int i = 0; i < 200; ++i) EXPECT_EQ(threads_of(*pool, 4), threads);
+}
+
 TEST(ThreadPoolFork, TheChildCanRunAndDestroyASleepingPool) {
   auto pool = pool_of(4, 0);
   expect_each_once(*pool, 8);

@@ -61,11 +61,14 @@ class ThreadPool final : public Executor {
       constexpr std::size_t kMostThreads = 1024;
       const std::size_t threads =
           std::min(options.threads == 0 ? detail::usable_cpus() : options.threads, kMostThreads);
+      taken_ = std::vector<std::atomic<bool>>(threads);
       workers_.reserve(threads - 1);  // the workers keep pointers to their entries
       const BlockedSignals blocked;
       while (workers_.size() + 1 < threads) {
         const auto& pins = options.pin_to;
-        workers_.push_back({.pool = this, .cpu = pins.empty() ? -1 : pins[workers_.size() % pins.size()]});
+        workers_.push_back({.pool = this,
+                            .index = workers_.size() + 1,
+                            .cpu = pins.empty() ? -1 : pins[workers_.size() % pins.size()]});
         if (pthread_create(&workers_.back().thread, nullptr, start, &workers_.back()) != 0) {
           workers_.pop_back();
           break;  // the system refuses more threads: the pool is as large as it got
@@ -97,6 +100,7 @@ class ThreadPool final : public Executor {
     task_ = &task;
     count_ = count;
     next_.store(0, std::memory_order_relaxed);
+    for (std::size_t i = 0; i < std::min(count, taken_.size()); ++i) taken_[i].store(false, std::memory_order_relaxed);
     gate_.fetch_or(kOpen, std::memory_order_release);
     generation_.fetch_add(1);
     if (count > workers_.size()) {
@@ -104,7 +108,7 @@ class ThreadPool final : public Executor {
     } else {
       for (std::size_t i = 1; i < count; ++i) generation_.notify_one();
     }
-    take_tasks();
+    take_tasks(0);
     // All tasks are taken. A worker that is still waking up is not waited for: it finds the gate shut.
     std::uint32_t inside = gate_.fetch_and(~kOpen, std::memory_order_acq_rel) & ~kOpen;
     while (inside != 0) inside = wait_for_change(gate_, inside);
@@ -114,30 +118,37 @@ class ThreadPool final : public Executor {
  private:
   struct Worker {
     ThreadPool* pool;
-    int cpu;  ///< to run on, or -1
+    std::size_t index;  ///< from 1; the caller of a run is 0
+    int cpu;            ///< to run on, or -1
     pthread_t thread{};
   };
 
   static void* start(void* worker) {
     const auto& self = *static_cast<const Worker*>(worker);
     pin_this_thread(self.cpu);
-    self.pool->work();
+    self.pool->work(self.index);
     return nullptr;
   }
 
-  void work() noexcept {
+  void work(std::size_t thread) noexcept {
     std::uint32_t seen = 0;
     while (true) {
       seen = wait_for_change(generation_, seen);
       if (stop_.load()) return;
-      if ((gate_.fetch_add(1, std::memory_order_acq_rel) & kOpen) != 0) take_tasks();
+      if ((gate_.fetch_add(1, std::memory_order_acq_rel) & kOpen) != 0) take_tasks(thread);
       if (gate_.fetch_sub(1, std::memory_order_acq_rel) == 1) gate_.notify_one();
     }
   }
 
-  void take_tasks() noexcept {
+  /// Task i goes to thread i if that comes in time, so that it finds in its caches and in its node's memory what it had
+  /// before; then whatever is left.
+  void take_tasks(std::size_t thread) noexcept {
     const std::size_t count = count_;
-    for (std::size_t i = next_.fetch_add(1); i < count; i = next_.fetch_add(1)) (*task_)(i);
+    const auto take = [&](std::size_t i) { return i >= taken_.size() || !taken_[i].exchange(true); };
+    if (thread < count && take(thread)) (*task_)(thread);
+    for (std::size_t i = next_.fetch_add(1); i < count; i = next_.fetch_add(1)) {
+      if (take(i)) (*task_)(i);
+    }
   }
 
   /// Waits until `word` differs from `seen`: spins for a while, then sleeps. Returns the new value.
@@ -160,6 +171,7 @@ class ThreadPool final : public Executor {
   // One run at a time: written by its caller while the gate is shut and nobody is inside.
   const TaskRef* task_ = nullptr;
   std::size_t count_ = 0;
+  std::vector<std::atomic<bool>> taken_;  ///< of the first tasks, one a thread
 
   // Each on a cache line of its own. They outlive a fork: there is no lock that could stay locked in
   // the child, and nothing whose destruction waits for sleepers that exist in the parent only.

@@ -53,6 +53,7 @@ Result<QuantBytes> interleave(const InterleavedRows& matrix, std::span<const std
   }
   const std::size_t group_bytes = kInterleavedRows * matrix.row_bytes;
   const std::size_t groups = matrix.rows / kInterleavedRows;
+  // Each task touches the rows first that its lane of a forward begins with (item_shares.hpp).
   const std::size_t tasks = std::min(groups, executor.concurrency());
   auto work = [&](std::size_t task) {
     for (std::size_t g = task * groups / tasks; g < (task + 1) * groups / tasks; ++g) {

@@ -3,12 +3,12 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <cstddef>
 #include <limits>
 #include <span>
 
 #include "cpu/forward_plan.hpp"
+#include "cpu/item_shares.hpp"
 #include "quantlinear/executor.hpp"
 #include "quantlinear/matrix.hpp"
 
@@ -85,10 +85,9 @@ struct Piece {
     if (plan.lanes <= 1) {
       for (std::size_t item = 0; item < plan.items; ++item) multiply_item(item, lanes);
     } else {
-      std::atomic<std::size_t> next{0};
+      ItemShares shares(plan.items, plan.lanes);
       auto work = [&](std::size_t lane) {
-        std::byte* own = lanes + lane * plan.lane_bytes;
-        for (std::size_t item = next++; item < plan.items; item = next++) multiply_item(item, own);
+        shares.work(lane, [&](std::size_t item) { multiply_item(item, lanes + lane * plan.lane_bytes); });
       };
       executor.run(plan.lanes, work);
     }
