@@ -18,25 +18,36 @@ struct Isa {
 
   template <class F, Precision P>
   static constexpr ProductKernel product() {
-    // A panel pays from this m on: measured, docs/performance.md.
-    constexpr std::size_t kGemmFrom = 5;
     if constexpr (F::kFamily == Family::float_weight || P == Precision::f32) {
       return f32_product<F, Avx2F32Tile>();
     } else if constexpr (P == Precision::a16) {
-      return integer_product<F, P, Avx2Dot, Avx2WordTile<F>, kGemmFrom>();
+      return integer_product<F, P, Avx2Dot, Avx2WordTile<F>, used_from<F, P>()>();
     } else {
-      constexpr bool kSlowPanel = F::kMaxU > 128 && F::kFamily == Family::super_block;
-      return integer_product<F, P, Avx2Dot, ByteOrWordTile<F>, kSlowPanel ? 9 : kGemmFrom>();
+      return integer_product<F, P, Avx2Dot, ByteOrWordTile<F>, used_from<F, P>()>();
     }
   }
 
   template <Interleavable F>
     requires(!kSeveralFields<F> && (F::kMaxU <= 128 || F::kFamily == Family::small_block))
   static constexpr ProductKernel interleaved() {
-    return interleaved_product<F, Avx2Lanes, 4, Avx2Dot, ByteOrWordTile<F>, 5>();
+    return interleaved_product<F, Avx2Dot, ByteOrWordTile<F>, UsedFrom{1, 5}>();
   }
 
  private:
+  template <class F, Precision P>
+  static constexpr UsedFrom used_from() {
+    constexpr bool kSuper = F::kFamily == Family::super_block;
+    if (kSuper && !Interleavable<F>) return {.lanes = 5, .gemm = 5};
+    if (kSeveralFields<F>) return {.lanes = 4, .gemm = 4, .through_cache = F::kMaxU != 63};
+    if (P == Precision::a16) return {.lanes = 3, .gemm = 3};
+    if (kSuper) {
+      if (F::kMaxU > 128) return {.lanes = 5, .gemm = 5};  // IQ4_XS
+      return {.lanes = F::kMaxU == 3 ? 2 : 3, .gemm = F::kMaxU == 3 ? 4 : 3};
+    }
+    if (kWholeBytes<F> || !Interleavable<F>) return {.lanes = 4, .gemm = 4};
+    return {.lanes = 3, .gemm = 5};
+  }
+
   /// Two products of bytes beyond 128 would not fit int16: their panels hold the same integers in 16 bits.
   template <class F>
   using ByteOrWordTile = std::conditional_t<F::kMaxU <= 128, Avx2ByteTile<F>, Avx2WordTile<F>>;

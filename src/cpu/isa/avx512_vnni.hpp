@@ -18,22 +18,35 @@ struct Isa {
 
   template <class F, Precision P>
   static constexpr ProductKernel product() {
-    // From this m on a panel pays: measured, docs/performance.md.
-    constexpr std::size_t kGemmFrom = 5;
     if constexpr (F::kFamily == Family::float_weight || P == Precision::f32) {
       return f32_product<F, Avx512F32Tile>();
     } else if constexpr (P == Precision::a8) {
-      return integer_product<F, P, Avx512Dot, DotByteTile<F, ZmmRows>, kGemmFrom>();
+      return integer_product<F, P, Avx512Dot, DotByteTile<F, ZmmRows>, used_from<F, P>()>();
     } else {
-      return integer_product<F, P, Avx512Dot, DotWordTile<F, ZmmRows>, kGemmFrom>();
+      return integer_product<F, P, Avx512Dot, DotWordTile<F, ZmmRows>, used_from<F, P>()>();
     }
   }
 
   template <Interleavable F>
   static constexpr ProductKernel interleaved() {
     // Columns of a pass and the m from which a panel pays: measured, docs/performance.md.
-    constexpr int kColumns = F::kFamily == Family::super_block ? 4 : 8;
-    return interleaved_product<F, Avx512Lanes, kColumns, Avx512Dot, DotByteTile<F, ZmmRows>, 17>();
+    constexpr std::size_t kColumns = F::kFamily == Family::super_block ? 4 : 8;
+    return interleaved_product<F, Avx512Dot, DotByteTile<F, ZmmRows>, UsedFrom{1, 17, kColumns}>();
+  }
+
+ private:
+  template <class F, Precision P>
+  static constexpr UsedFrom used_from() {
+    constexpr bool kSuper = F::kFamily == Family::super_block;
+    if (kSuper && !Interleavable<F>) return {.lanes = 5, .gemm = 5};
+    if (P == Precision::a16) {
+      const std::size_t gemm = kSuper && !kSeveralFields<F> ? 2 : 3;
+      return {.lanes = gemm, .gemm = gemm};
+    }
+    if (kSeveralFields<F>) return {.lanes = 5, .gemm = 5};
+    if (kSuper) return {.lanes = F::kMaxU == 3 ? 1 : 3, .gemm = F::kMaxU == 3 ? 5 : 3};
+    if (kWholeBytes<F> || !Interleavable<F>) return {.lanes = 3, .gemm = 3};
+    return {.lanes = 2, .gemm = 9, .lane_columns = 8};
   }
 };
 

@@ -18,21 +18,35 @@ struct Isa {
 
   template <class F, Precision P>
   static constexpr ProductKernel product() {
-    // From this m on a panel pays: measured, docs/performance.md.
-    constexpr std::size_t kGemmFrom = 5;
     if constexpr (F::kFamily == Family::float_weight || P == Precision::f32) {
       return f32_product<F, Avx2F32Tile>();
     } else if constexpr (P == Precision::a8) {
-      return integer_product<F, P, AvxVnniDot, DotByteTile<F, YmmRows>, kGemmFrom>();
+      return integer_product<F, P, AvxVnniDot, DotByteTile<F, YmmRows>, used_from<F, P>()>();
     } else {
-      return integer_product<F, P, AvxVnniDot, DotWordTile<F, YmmRows>, kGemmFrom>();
+      return integer_product<F, P, AvxVnniDot, DotWordTile<F, YmmRows>, used_from<F, P>()>();
     }
   }
 
   template <Interleavable F>
     requires(!kSeveralFields<F>)
   static constexpr ProductKernel interleaved() {
-    return interleaved_product<F, AvxVnniLanes, 4, AvxVnniDot, DotByteTile<F, YmmRows>, 5>();
+    return interleaved_product<F, AvxVnniDot, DotByteTile<F, YmmRows>, UsedFrom{1, 5}>();
+  }
+
+ private:
+  template <class F, Precision P>
+  static constexpr UsedFrom used_from() {
+    constexpr bool kSuper = F::kFamily == Family::super_block;
+    if (kSuper && !Interleavable<F>) return {.lanes = 5, .gemm = 5};
+    if (kSeveralFields<F>) {
+      const std::size_t gemm = P == Precision::a16 ? 4 : 5;
+      return {.lanes = gemm, .gemm = gemm, .through_cache = F::kMaxU != 63};
+    }
+    if (P == Precision::a16) return {.lanes = 3, .gemm = 3};
+    if (kSuper && F::kMaxU > 128) return {.lanes = 2, .gemm = 2};  // IQ4_XS
+    if (kSuper) return {.lanes = 4, .gemm = 4};
+    if (kWholeBytes<F> || !Interleavable<F>) return {.lanes = 3, .gemm = 3};
+    return {.lanes = 3, .gemm = 5};
   }
 };
 

@@ -5,11 +5,13 @@
 #pragma once
 
 #include "cpu/kernels/x86/gemv.hpp"
+#include "cpu/kernels/x86/row_lanes.hpp"
 
 namespace quantlinear::cpu {
 namespace {
 
 struct Avx2Dot {
+  using Lanes = Avx2Lanes;
   static constexpr bool kFieldsByVectors = false;  ///< SixBitFields: measured
   /// Whether integer sums are those of q * a rather than of u * a. Two products of bytes beyond 128 do not fit int16:
   /// their sign goes to the activations.

@@ -12,6 +12,7 @@ namespace {
 inline __m512i load512(const void* p) { return _mm512_loadu_si512(p); }
 
 struct Avx512Dot {
+  using Lanes = Avx512Lanes;
   static constexpr bool kFieldsByVectors = true;  ///< SixBitFields: measured
   /// Formats of magnitudes and signs: the sign goes to the activations, by one masked subtraction.
   template <class F>

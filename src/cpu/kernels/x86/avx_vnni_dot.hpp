@@ -9,6 +9,7 @@ namespace quantlinear::cpu {
 namespace {
 
 struct AvxVnniDot {
+  using Lanes = AvxVnniLanes;
   static constexpr bool kFieldsByVectors = false;  ///< SixBitFields: measured
   template <class F, int C>
   [[gnu::always_inline]] static void super_block_sums(const std::uint8_t* block, const SubScales& sub,

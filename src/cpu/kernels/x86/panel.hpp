@@ -58,6 +58,9 @@ template <int Rows>
   for (int i = 0; i < count; ++i) store256(&out[i][8 * octet], v[i]);
 }
 
+/// Times a min: the pair (512 min, min), the factors of a sum that is split in two.
+inline constexpr std::int32_t kSplitMin = 0x00010200;
+
 /// The pairs (t_2i, t_2i+1) of a super-block's 16 sub-scales or mins, as dwords.
 template <class F, int Rows>
 [[gnu::always_inline]] inline void pack_sums_factors(const PanelRows& rows, std::size_t at, int octet,
@@ -76,7 +79,7 @@ template <class F, int Rows>
       for (int i = 0; i < 8; ++i) {
         const __m128i t = t_bytes(i);
         const __m256i lanes = _mm256_cvtepi8_epi32(part == 0 ? t : _mm_unpackhi_epi64(t, t));
-        v[i] = _mm256_mullo_epi32(lanes, _mm256_set1_epi32(0x00010200));  // (512 t, t)
+        v[i] = _mm256_mullo_epi32(lanes, _mm256_set1_epi32(kSplitMin));
       }
       store_transposed(v, out.sums_factor + 8 * part, octet, 8);
     }
@@ -200,9 +203,12 @@ template <class F, class Panel>
 }
 
 /// gemm's packer for weights as in the file.
+template <class F>
 struct PackRows {
-  template <class F, class Panel>
-  static void pack(const ProductArgs& args, PanelAt at, int groups, PanelAt ahead, Panel& panel) {
+  struct Memory {};
+  static constexpr std::size_t kAhead = 2;
+  template <class Panel>
+  static void pack(const ProductArgs& args, PanelAt at, int groups, PanelAt ahead, Memory&, Panel& panel) {
     pack_panel<F>(args, at, groups, ahead, panel, 0);
   }
 };

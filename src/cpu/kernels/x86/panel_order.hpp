@@ -11,25 +11,23 @@
 namespace quantlinear::cpu {
 namespace {
 
-/// How many panels ahead weights are fetched: one is too late with few columns.
-inline constexpr std::size_t kPanelsAhead = 2;
-
 /// Where a panel begins: its first row and its chunk of k.
 struct PanelAt {
   std::size_t row, chunk;
 };
 
-/// Calls panel(at, ahead) for every panel: it adds the products of the panel at `at` to `results` [column][Rows], and
-/// may fetch the weights of the panel at `ahead`, which comes soon (and may be past the end). Then writes the results:
-/// what happens between two chunks is the canonical chain of f32 steps, the same as in the GEMV.
-template <std::size_t Rows, class Panel>
+/// Calls panel(at, ahead) for every panel, `Ahead` panels ahead of it: it adds the products of the panel at `at` to
+/// `results` [column][Rows], and may fetch the weights of the panel at `ahead`, which comes soon (and may be past the
+/// end). Then writes the results: what happens between two chunks is the canonical chain of f32 steps, the same as in
+/// the GEMV.
+template <std::size_t Rows, std::size_t Ahead = 2, class Panel>
 [[gnu::always_inline]] inline void in_panel_order(const ProductArgs& args, float* results, Panel panel) {
   const std::size_t chunks = chunks_of(args.in_features);
   for (std::size_t row = args.row_begin; row < args.row_end; row += Rows) {
     std::memset(results, 0, args.x.m * Rows * sizeof(float));
     for (std::size_t chunk = 0; chunk < chunks; ++chunk) {
       // The next rows follow the last chunk.
-      const std::size_t next = chunk + kPanelsAhead;
+      const std::size_t next = chunk + Ahead;
       const PanelAt ahead = next < chunks ? PanelAt{row, next} : PanelAt{row + Rows, next - chunks};
       panel(PanelAt{row, chunk}, ahead);
     }

@@ -1,54 +1,89 @@
-// A product kernel of the integer precisions: GEMV below a certain m, GEMM from there on.
+// A product kernel of the integer precisions: two kinds of GEMV, and GEMM, each from a certain m on.
 #pragma once
 
 #include "cpu/kernels/specs.hpp"
 #include "cpu/kernels/x86/gemm.hpp"
-#include "cpu/kernels/x86/panel_interleaved.hpp"
+#include "cpu/kernels/x86/gemv_lanes.hpp"
+#include "cpu/kernels/x86/panel_lanes.hpp"
 #include "cpu/kernels/x86/prepare.hpp"
 
 namespace quantlinear::cpu {
 namespace {
 
-/// GemmFrom: the m from which unpacking a panel pays.
-/// P: the integers to compute with. Tiles of words take the same integers in 16-bit form.
-template <class F, Precision P, class Dot, class Tile, std::size_t GemmFrom>
-constexpr ProductKernel integer_product() {
+/// Which kernel is used from which m on. Measured for each instruction set, docs/performance.md.
+struct UsedFrom {
+  std::size_t lanes;             ///< GEMV with rows that are interleaved in the cache (a8, Interleavable); below it Dot
+  std::size_t gemm;              ///< GEMM
+  std::size_t lane_columns = 4;  ///< of one pass of the GEMV in lanes
+  bool through_cache = true;     ///< whether panels of super-blocks are packed through the cache, where they can be
+};
+
+/// P: the integers to compute with.
+/// Dot: one row against few columns, and Dot::Lanes, the registers where lanes are rows.
+/// Tile: of the GEMM. Tiles of words take the integers of P in 16-bit form.
+template <class F, Precision P, class Dot, class Tile, UsedFrom From>
+struct IntegerProduct {
+  static constexpr bool kLanes = Interleavable<F> && P == Precision::a8 && From.lanes < From.gemm;
   using GemvMeta = std::conditional_t<P == Precision::a8, A8Meta, A16Meta>;
-  return {[](std::size_t m) {
-            ActivationSpec spec = activation_spec<F, P>();
-            if (m >= GemmFrom && Tile::Panel::kWords) spec.precision = Precision::a16;
-            return spec;
-          },
-          [](const ProductArgs& args) noexcept {
-            if (args.x.m < GemmFrom) {
-              gemv<F, GemvMeta, Dot>(args);
-            } else {
-              gemm<F, Tile, PackRows>(args);
-            }
-          },
-          [](std::size_t m) { return m < GemmFrom ? 0 : gemm_scratch<typename Tile::Panel>(m); },
-          [](std::size_t m) -> KernelDescription {
-            if (m < GemmFrom) return {"gemv", "blocks read in place, 8 rows at a time", 8, kGemvColumns};
-            using Panel = typename Tile::Panel;
-            return {"gemm", Panel::kWords ? "16-bit panels of rows x 256" : "8-bit panels of rows x 256", Panel::kRows,
-                    static_cast<std::size_t>(Tile::kColumns)};
-          }};
+  static constexpr bool kThroughCache = Interleavable<F> && F::kFamily == Family::super_block && From.through_cache;
+  using Packer = std::conditional_t<kThroughCache, PackThroughCache<F, typename Dot::Lanes>, PackRows<F>>;
+
+  static ActivationSpec activations(std::size_t m) {
+    ActivationSpec spec = activation_spec<F, P>();
+    if (m >= From.gemm && Tile::Panel::kWords) spec.precision = Precision::a16;
+    return spec;
+  }
+  static void run(const ProductArgs& args) noexcept {
+    if (args.x.m >= From.gemm) return gemm<Tile, Packer>(args);
+    if constexpr (kLanes) {
+      using Lanes = typename Dot::Lanes;
+      if (args.x.m >= From.lanes) {
+        return gemv_in_lanes<F, Lanes, LanesInFile<F, Lanes>, From.lane_columns>(args, args.row_end,
+                                                                                 gemv<F, GemvMeta, Dot>);
+      }
+    }
+    gemv<F, GemvMeta, Dot>(args);
+  }
+  static std::size_t scratch_bytes(std::size_t m) {
+    return m < From.gemm ? 0 : gemm_scratch<typename Tile::Panel, Packer>(m);
+  }
+  static KernelDescription describe(std::size_t m) {
+    using Panel = typename Tile::Panel;
+    if (m >= From.gemm) {
+      return {"gemm", Panel::kWords ? "16-bit panels of rows x 256" : "8-bit panels of rows x 256", Panel::kRows,
+              static_cast<std::size_t>(Tile::kColumns)};
+    }
+    if (kLanes && m >= From.lanes) {
+      return {"gemv", "blocks interleaved in the cache, 16 rows at a time", kInterleavedRows, From.lane_columns};
+    }
+    return {"gemv", "blocks read in place, 8 rows at a time", 8, kGemvColumns};
+  }
+};
+
+template <class F, Precision P, class Dot, class Tile, UsedFrom From>
+constexpr ProductKernel integer_product() {
+  using Product = IntegerProduct<F, P, Dot, Tile, From>;
+  return {Product::activations, Product::run, Product::scratch_bytes, Product::describe};
 }
 
-/// integer_product in a8 for interleaved weights. Lanes: the registers of the GEMV, Columns: those of one pass.
-template <class F, class Lanes, int Columns, class Dot, class Tile, std::size_t GemmFrom>
+/// integer_product in a8 for interleaved weights.
+template <class F, class Dot, class Tile, UsedFrom From>
 constexpr ProductKernel interleaved_product() {
-  ProductKernel kernel = integer_product<F, Precision::a8, Dot, Tile, GemmFrom>();
+  using Lanes = typename Dot::Lanes;
+  ProductKernel kernel = integer_product<F, Precision::a8, Dot, Tile, From>();
   kernel.run = [](const ProductArgs& args) noexcept {
-    if (args.x.m < GemmFrom) {
-      gemv_interleaved<F, Lanes, Columns>(args, gemv<F, A8Meta, Dot>);
+    if (args.x.m < From.gemm) {
+      const std::size_t end = args.row_end < args.interleaved_rows ? args.row_end : args.interleaved_rows;
+      gemv_in_lanes<F, Lanes, LanesInStore<F, Lanes>, From.lane_columns>(args, end, gemv<F, A8Meta, Dot>);
     } else {
-      gemm<F, Tile, PackInterleaved<Lanes>>(args);
+      gemm<Tile, PackInterleaved<F, Lanes>>(args);
     }
   };
   kernel.describe = [](std::size_t m) -> KernelDescription {
-    if (m < GemmFrom) return {"gemv", "interleaved blocks, 16 rows at a time", kInterleavedRows, Columns};
-    KernelDescription d = integer_product<F, Precision::a8, Dot, Tile, GemmFrom>().describe(m);
+    if (m < From.gemm) {
+      return {"gemv", "interleaved blocks, 16 rows at a time", kInterleavedRows, From.lane_columns};
+    }
+    KernelDescription d = IntegerProduct<F, Precision::a8, Dot, Tile, From>::describe(m);
     d.path = Tile::Panel::kWords ? "16-bit panels of interleaved rows x 256" : "8-bit panels of interleaved rows x 256";
     return d;
   };

@@ -41,6 +41,14 @@ struct Rows8Lanes {
   /// Bytes 0 and 1, or 2 and 3, of each dword as unsigned words.
   static Reg low_words(Reg a) { return _mm256_shuffle_epi8(a, table(byte_pattern(0, 0x80, 1, 0x80))); }
   static Reg high_words(Reg a) { return _mm256_shuffle_epi8(a, table(byte_pattern(2, 0x80, 3, 0x80))); }
+  /// 16 bytes of rows 0 and 4, `stride` apart; the dwords, qwords of two such, in turn.
+  static Reg load_fours(const std::uint8_t* p, std::size_t stride) {
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(load128(p)), load128(p + 4 * stride), 1);
+  }
+  static Reg low_dwords(Reg a, Reg b) { return _mm256_unpacklo_epi32(a, b); }
+  static Reg high_dwords(Reg a, Reg b) { return _mm256_unpackhi_epi32(a, b); }
+  static Reg low_qwords(Reg a, Reg b) { return _mm256_unpacklo_epi64(a, b); }
+  static Reg high_qwords(Reg a, Reg b) { return _mm256_unpackhi_epi64(a, b); }
   static Reg zero() { return _mm256_setzero_si256(); }
   static Reg broadcast(const void* p) { return broadcast32(p); }
   static Reg fill32(std::int32_t value) { return _mm256_set1_epi32(value); }
@@ -202,6 +210,17 @@ struct Avx512Lanes {
   static Reg sub_words(Reg a, Reg b) { return _mm512_sub_epi16(a, b); }
   static Reg low_words(Reg a) { return _mm512_shuffle_epi8(a, table(Rows8Lanes::byte_pattern(0, 0x80, 1, 0x80))); }
   static Reg high_words(Reg a) { return _mm512_shuffle_epi8(a, table(Rows8Lanes::byte_pattern(2, 0x80, 3, 0x80))); }
+  static Reg load_fours(const std::uint8_t* p, std::size_t stride) {
+    // Masked broadcasts from memory are loads without shuffles.
+    Reg v = _mm512_castsi128_si512(load128(p));
+    v = _mm512_mask_broadcast_i32x4(v, 0x00f0, load128(p + 4 * stride));
+    v = _mm512_mask_broadcast_i32x4(v, 0x0f00, load128(p + 8 * stride));
+    return _mm512_mask_broadcast_i32x4(v, 0xf000, load128(p + 12 * stride));
+  }
+  static Reg low_dwords(Reg a, Reg b) { return _mm512_unpacklo_epi32(a, b); }
+  static Reg high_dwords(Reg a, Reg b) { return _mm512_unpackhi_epi32(a, b); }
+  static Reg low_qwords(Reg a, Reg b) { return _mm512_unpacklo_epi64(a, b); }
+  static Reg high_qwords(Reg a, Reg b) { return _mm512_unpackhi_epi64(a, b); }
   static Reg zero() { return _mm512_setzero_si512(); }
   static Reg broadcast(const void* p) {
     std::int32_t value;

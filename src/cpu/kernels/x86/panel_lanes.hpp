@@ -1,8 +1,9 @@
-// Panels from interleaved weights: the bytes are side by side already, so that unpacking is all there is to do.
+// Panels from interleaved weights, in the store or on their way through the cache: the bytes are side by side already,
+// so that unpacking is all there is to do.
 #pragma once
 
-#include "cpu/kernels/x86/gemv_interleaved.hpp"
 #include "cpu/kernels/x86/panel.hpp"
+#include "cpu/kernels/x86/rows_in_cache.hpp"
 
 namespace quantlinear::cpu {
 namespace {
@@ -25,33 +26,31 @@ template <class F, class L, int Rows>
     });
   };
   if constexpr (F::kHasMin) {
-    pack_sums(F::template lane_mins<RowLanes<L>>(block), 1);
+    const auto mins = F::template lane_mins<RowLanes<L>>(block);
+    if (words) {
+      unroll<kSubBlocks>([&]<int I>() {
+        const auto min = L::template dword<I % 4>(mins.q[I / 4]);
+        L::store(&out.sums_factor[I][column], L::multiply(min, L::fill32(kSplitMin)));
+      });
+    } else {
+      pack_sums(mins, 1);
+    }
   } else if constexpr (F::kOffset != 0) {
     if (!words) pack_sums(scales, F::kOffset);
   }
 }
 
-/// Chunk `chunk` of the 16 rows of `group` into columns first .. first+15 of a panel; fetches chunk `chunk_ahead` of
-/// the rows of `ahead`.
+/// Packs a chunk of 16 rows into columns first .. first+15 of a panel; fetches what is ahead.
 template <class F, class L, class Panel>
-[[gnu::noinline, gnu::flatten]] void pack_interleaved(const InterleavedGroup<F>& group, std::size_t chunk, int groups,
-                                                      const InterleavedGroup<F>& ahead, std::size_t chunk_ahead,
-                                                      std::size_t first, Panel& panel) {
-  constexpr std::size_t kBlocks = kChunk / F::kBlockElements;
-  constexpr std::size_t kScaleBytes = kBlocks * kInterleavedRows * InterleavedGroup<F>::kApart;
-  // A share with each group of each register of rows.
-  constexpr std::size_t kShare = kBlocks * InterleavedGroup<F>::kWordBytes / (8 * kInterleavedRows / L::kRows);
-  const std::uint8_t* next = ahead.words + chunk_ahead * kBlocks * InterleavedGroup<F>::kWordBytes;
-  if constexpr (kScaleBytes != 0) prefetch<static_cast<int>(kScaleBytes)>(ahead.scales + chunk_ahead * kScaleBytes);
+[[gnu::noinline, gnu::flatten]] void pack_lanes(const InterleavedChunk<F>& chunk, int groups, auto ahead,
+                                                std::size_t first, Panel& panel) {
   using Vocabulary = RowLanes<L>;
   constexpr bool kWords = Panel::kWords;
-  static_assert(!(kWords && F::kHasMin), "words of formats with mins take other factors (pack_sums_factors)");
 #pragma GCC unroll 1
   for (std::size_t row = 0; row < kInterleavedRows; row += L::kRows) {
     const std::size_t column = first + row;
     const auto pack_group = [&]<int J>(typename Vocabulary::Block block, int g, [[maybe_unused]] const auto& scales) {
-      prefetch<static_cast<int>(kShare)>(next);
-      next += kShare;
+      ahead.share();
       asm volatile("" : "+r"(block.p));  // as in lanes_super
       const auto u = F::template group<Vocabulary, J>(block);
       unroll<8>([&]<int I>() {
@@ -73,8 +72,8 @@ template <class F, class L, class Panel>
       });
     };
     if constexpr (F::kFamily == Family::super_block) {
-      const auto block = group.template block<L>(chunk, row);
-      const auto d = group.template scale_pair<L>(chunk, row);
+      const auto block = chunk.template block<L>(0, row);
+      const auto d = chunk.template scale_pair<L>(0, row);
       L::store_floats(&panel.scales.d[0][column], d.low);
       if constexpr (F::kHasMin) L::store_floats(&panel.scales.min[0][column], d.high);
       pack_lanes_scales<F, L>(block, column, panel.scales, kWords);
@@ -83,9 +82,9 @@ template <class F, class L, class Panel>
     } else {
 #pragma GCC unroll 1
       for (int g = 0; g < groups; ++g) {
-        const std::size_t b = 8 * chunk + static_cast<std::size_t>(g);
-        pack_group.template operator()<0>(group.template block<L>(b, row), g, 0);
-        const auto d = group.template scale_pair<L>(b, row);
+        const auto b = static_cast<std::size_t>(g);
+        pack_group.template operator()<0>(chunk.template block<L>(b, row), g, 0);
+        const auto d = chunk.template scale_pair<L>(b, row);
         L::store_floats(&panel.scales.d[g][column], d.low);
         if constexpr (F::kHasMin) L::store_floats(&panel.scales.min[g][column], d.high);
       }
@@ -94,17 +93,39 @@ template <class F, class L, class Panel>
 }
 
 /// gemm's packer for a matrix whose first rows are interleaved.
-template <class L>
+template <class F, class L>
 struct PackInterleaved {
-  template <class F, class Panel>
-  static void pack(const ProductArgs& args, PanelAt at, int groups, PanelAt ahead, Panel& panel) {
-    const auto group = [&](std::size_t row) {
-      return InterleavedGroup<F>(args.weights + row * args.row_bytes, args.row_bytes);
-    };
+  struct Memory {};
+  static constexpr std::size_t kAhead = 2;
+  template <class Panel>
+  static void pack(const ProductArgs& args, PanelAt at, int groups, PanelAt ahead, Memory&, Panel& panel) {
     std::size_t packed = 0;
     for (; packed < Panel::kRows && at.row + packed < args.interleaved_rows; packed += kInterleavedRows) {
-      pack_interleaved<F, L>(group(at.row + packed), at.chunk, groups, group(ahead.row + packed), ahead.chunk, packed,
-                             panel);
+      const InterleavedChunk<F> next(args, ahead.row + packed, ahead.chunk);
+      if constexpr (next.kApart != 0) prefetch<static_cast<int>(next.kBlocks * next.kScaleBytes)>(next.scales);
+      pack_lanes<F, L>({args, at.row + packed, at.chunk}, groups, AheadInStore<F, L>{next.words}, packed, panel);
+    }
+    if (packed < Panel::kRows && at.row + packed < args.row_end) {
+      pack_panel<F>(args, at, groups, ahead, panel, static_cast<int>(packed / 8));
+    }
+  }
+};
+
+/// gemm's packer for weights as in the file, interleaved on their way. Pays for super-blocks.
+template <class F, class L>
+struct PackThroughCache {
+  using Memory = RowsInCache<F>;
+  static constexpr std::size_t kAhead = 3;  // 2: Q6_K, m = 1, takes 1.15 times as long
+  template <class Panel>
+  static void pack(const ProductArgs& args, PanelAt at, int groups, PanelAt ahead, Memory& rows, Panel& panel) {
+    constexpr std::size_t kChunkBytes = InterleavedChunk<F>::kBlocks * F::kBlockBytes;
+    const auto address = [&](PanelAt of, std::size_t row) {
+      return args.weights + (of.row + row) * args.row_bytes + of.chunk * kChunkBytes;
+    };
+    std::size_t packed = 0;
+    for (; packed < Panel::kRows && at.row + packed + kInterleavedRows <= args.row_end; packed += kInterleavedRows) {
+      const InterleavedChunk<F> chunk = rows.template take<L>(address(at, packed), args.row_bytes, groups);
+      pack_lanes<F, L>(chunk, groups, AheadInFile<F, L>{address(ahead, packed), args.row_bytes}, packed, panel);
     }
     if (packed < Panel::kRows && at.row + packed < args.row_end) {
       pack_panel<F>(args, at, groups, ahead, panel, static_cast<int>(packed / 8));

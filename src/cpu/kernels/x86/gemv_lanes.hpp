@@ -1,0 +1,190 @@
+// Few activation rows, lanes are rows: 16 rows at a time, interleaved in the store or on their way through the cache.
+//
+// No sum crosses lanes, so no sum is transposed and the f32 step needs no gathering of scales. Integer sums and f32
+// steps are those of every other kernel.
+#pragma once
+
+#include <array>
+
+#include "cpu/kernels/x86/rows_in_cache.hpp"
+
+namespace quantlinear::cpu {
+namespace {
+
+/// sum over pairs of sub-blocks of (t_2i, t_2i+1) * (sums of a over them); t: one byte per sub-block.
+template <class F, class L, std::size_t N>
+[[gnu::always_inline]] inline typename L::Reg lanes_with_sums(const typename L::Reg (&quads)[N],
+                                                              const std::int16_t* sums) {
+  typename L::Reg total = L::zero();
+  unroll<static_cast<int>(2 * N)>([&]<int I>() __attribute__((always_inline)) {
+    constexpr int kByte = 2 * (I % 2);
+    total = L::multiply_add_words(total, L::template words<kByte, kByte + 1>(quads[I / 2]), L::broadcast(sums + 2 * I));
+  });
+  return total;
+}
+
+/// totals[c] += a chunk of the rows of one register; super-block formats.
+template <class F, class L, int C>
+[[gnu::always_inline]] inline void lanes_super(const InterleavedChunk<F>& chunk, std::size_t first_row,
+                                               const ChunkX<A8Meta>& x, auto& ahead, typename L::Floats (&totals)[C]) {
+  using Vocabulary = RowLanes<L>;
+  using Reg = typename L::Reg;
+  const auto block = chunk.template block<L>(0, first_row);
+  const auto scales = F::template lane_scales<Vocabulary>(block);
+  Reg sums[C];
+  for (int c = 0; c < C; ++c) sums[c] = L::zero();
+  unroll<8>([&]<int J>() __attribute__((always_inline)) {
+    ahead.share();
+    auto again = block;
+    asm volatile("" : "+r"(again.p));  // else what groups have in common stays in registers, and others are spilled
+    const auto u = F::template group<Vocabulary, J>(again);
+    if constexpr (F::kScaleStep == 32) {
+      L::template dot<F, 0, 8>(sums, u.q, x, 32 * J, L::template scale<J % 4>(scales.q[J / 4]));
+    } else {
+      L::template dot<F, 0, 4>(sums, u.q, x, 32 * J, L::template scale<2 * J % 4>(scales.q[J / 2]));
+      L::template dot<F, 4, 8>(sums, u.q, x, 32 * J, L::template scale<2 * J % 4 + 1>(scales.q[J / 2]));
+    }
+  });
+  const auto d = chunk.template scale_pair<L>(0, first_row);
+  for (int c = 0; c < C; ++c) {
+    const auto da = L::fill_floats(x.meta[c].scale[0]);
+    const std::int16_t* sums_of_a = F::kScaleStep == 32 ? x.meta[c].sums32 : x.meta[c].sums16;
+    if constexpr (F::kOffset != 0 && !L::template kSigned<F>) {
+      const Reg by_sums = lanes_with_sums<F, L>(scales.q, sums_of_a);
+      sums[c] = L::sub(sums[c], L::multiply(by_sums, L::fill32(F::kOffset)));
+    }
+    totals[c] = L::step(totals[c], L::multiply_floats(d.low, da), sums[c]);
+    if constexpr (F::kHasMin) {
+      const Reg by_sums = lanes_with_sums<F, L>(F::template lane_mins<Vocabulary>(block).q, sums_of_a);
+      totals[c] = L::step_minus(totals[c], L::multiply_floats(d.high, da), by_sums);
+    }
+  }
+}
+
+/// The same for small blocks of 32: `groups` of them.
+template <class F, class L, int C>
+[[gnu::always_inline]] inline void lanes_small(const InterleavedChunk<F>& chunk, std::size_t first_row, int groups,
+                                               const ChunkX<A8Meta>& x, auto& ahead, typename L::Floats (&totals)[C]) {
+  using Vocabulary = RowLanes<L>;
+#pragma GCC unroll 1
+  for (int g = 0; g < groups; ++g) {
+    const auto b = static_cast<std::size_t>(g);
+    ahead.share();
+    const auto u = F::template group<Vocabulary, 0>(chunk.template block<L>(b, first_row));
+    const auto d = chunk.template scale_pair<L>(b, first_row);
+    typename L::Reg sums[C];
+    for (int c = 0; c < C; ++c) sums[c] = L::zero();
+    L::template dot<F, 0, 8>(sums, u.q, x, 32 * g, L::one());
+    for (int c = 0; c < C; ++c) {
+      auto sum = sums[c];
+      if constexpr (F::kOffset != 0 && !L::template kSigned<F>) {
+        sum = L::sub(sum, L::fill32(F::kOffset * x.meta[c].sums32[g]));
+      }
+      const auto da = L::fill_floats(x.meta[c].scale[g]);
+      totals[c] = L::step(totals[c], L::multiply_floats(d.low, da), sum);
+      if constexpr (F::kHasMin) {
+        totals[c] = L::step(totals[c], L::multiply_floats(d.high, da), L::fill32(x.meta[c].sums32[g]));
+      }
+    }
+  }
+}
+
+/// Weights interleaved in the store, for gemv_lanes.
+template <class F, class L>
+class LanesInStore {
+ public:
+  /// How far ahead of the chunk at hand the stream is fetched, in bytes.
+  static constexpr std::size_t kPrefetch = 16384;
+
+  LanesInStore(const ProductArgs& args, std::size_t row) : args_(args), row_(row) {}
+  InterleavedChunk<F> chunk(std::size_t chunk, int) const { return {args_, row_, chunk}; }
+  [[nodiscard]] AheadInStore<F, L> ahead(std::size_t chunk) const {
+    constexpr std::size_t kChunkBytes = kInterleavedRows * InterleavedChunk<F>::kBlocks * F::kBlockBytes;
+    return {args_.weights + row_ * args_.row_bytes + chunk * kChunkBytes + kPrefetch};
+  }
+
+ private:
+  const ProductArgs& args_;
+  std::size_t row_;
+};
+
+/// Weights as in the file, interleaved on their way.
+template <class F, class L>
+class LanesInFile {
+ public:
+  LanesInFile(const ProductArgs& args, std::size_t row)
+      : start_(args.weights + row * args.row_bytes), row_bytes_(args.row_bytes) {}
+  InterleavedChunk<F> chunk(std::size_t chunk, int groups) {
+    return rows_.template take<L>(start_ + chunk * kChunkBytes, row_bytes_, groups);
+  }
+  [[nodiscard]] AheadInFile<F, L> ahead(std::size_t chunk) const {
+    const std::size_t at = chunk * kChunkBytes + kPrefetch;
+    // Past the end of a row the stream goes on 16 rows further down.
+    return {start_ + (at < row_bytes_ ? at : at + 15 * row_bytes_), row_bytes_};
+  }
+
+ private:
+  static constexpr std::size_t kPrefetch = 1024;
+  static constexpr std::size_t kChunkBytes = InterleavedChunk<F>::kBlocks * F::kBlockBytes;
+  const std::uint8_t* start_;
+  std::size_t row_bytes_;
+  RowsInCache<F> rows_;
+};
+
+/// Rows row .. row+15 against C columns from c0 on. Source: LanesInStore or LanesInFile.
+template <class F, class L, class Source, int C>
+[[gnu::noinline, gnu::flatten]] void gemv_lanes(const ProductArgs& args, std::size_t row, std::size_t c0) {
+  alignas(64) float totals[C][kInterleavedRows] = {};
+  Source source(args, row);
+  const std::size_t chunks = chunks_of(args.in_features);
+  for (std::size_t chunk = 0; chunk < chunks; ++chunk) {
+    ChunkX<A8Meta> x(args.x, chunk, c0);
+    const std::size_t left = args.in_features / 32 - 8 * chunk;
+    const int groups = left < 8 ? static_cast<int>(left) : 8;
+    const InterleavedChunk<F> weights = source.chunk(chunk, groups);
+    auto ahead = source.ahead(chunk);
+#pragma GCC unroll 1
+    for (std::size_t first = 0; first < kInterleavedRows; first += L::kRows) {
+      asm volatile("" : "+r"(x.q));  // else the broadcasts of all of x are taken out of the loop and spilled
+      typename L::Floats now[C];
+      for (int c = 0; c < C; ++c) now[c] = L::load_floats(totals[c] + first);
+      if constexpr (F::kFamily == Family::super_block) {
+        lanes_super<F, L, C>(weights, first, x, ahead, now);
+      } else {
+        lanes_small<F, L, C>(weights, first, groups, x, ahead, now);
+      }
+      for (int c = 0; c < C; ++c) L::store_floats(totals[c] + first, now[c]);
+    }
+  }
+  for (int c = 0; c < C; ++c) {
+    float* out = args.out + (c0 + static_cast<std::size_t>(c)) * args.out_stride + row;
+    for (std::size_t i = 0; i < kInterleavedRows; i += L::kRows) {
+      auto value = L::load_floats(totals[c] + i);
+      if (args.bias != nullptr) value = L::add_floats(value, L::load_floats(args.bias + row + i));
+      L::store_floats(out + i, value);
+    }
+  }
+}
+
+/// Sixteen rows at a time as far as `end`, up to Columns columns a pass; the rows after them by `rest`.
+template <class F, class L, class Source, std::size_t Columns>
+void gemv_in_lanes(const ProductArgs& args, std::size_t end, void (*rest)(const ProductArgs&)) noexcept {
+  static constexpr auto kPasses = []<std::size_t... I>(std::index_sequence<I...>) {
+    return std::array{gemv_lanes<F, L, Source, static_cast<int>(I) + 1>...};
+  }(std::make_index_sequence<Columns>{});
+  std::size_t row = args.row_begin;
+  for (; row + kInterleavedRows <= end; row += kInterleavedRows) {
+    for (std::size_t c = 0; c < args.x.m; c += Columns) {
+      const std::size_t columns = args.x.m - c < Columns ? args.x.m - c : Columns;
+      kPasses[columns - 1](args, row, c);
+    }
+  }
+  if (row < args.row_end) {
+    ProductArgs last = args;
+    last.row_begin = row;
+    rest(last);
+  }
+}
+
+}  // namespace
+}  // namespace quantlinear::cpu

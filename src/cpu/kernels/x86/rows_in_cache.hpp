@@ -1,0 +1,75 @@
+// Rows as they are in the file, brought into the interleaved form a chunk at a time: 16 rows of it lie in the
+// first-level cache, where the kernels for interleaved weights unpack them.
+//
+// Transposing bytes as they are is cheaper than transposing the weights they hold, which are up to four times as many.
+#pragma once
+
+#include "cpu/kernels/x86/interleaved_chunk.hpp"
+
+namespace quantlinear::cpu {
+namespace {
+
+/// 16 bytes of each row of a register, `stride` apart, to four registers of dwords: row by row side by side, one plane
+/// (RowLanes::kPlane) further with each.
+template <class L>
+[[gnu::always_inline]] inline void interleave_16_bytes(const std::uint8_t* p, std::size_t stride, std::uint8_t* out) {
+  const auto r0 = L::load_fours(p, stride), r1 = L::load_fours(p + stride, stride);
+  const auto r2 = L::load_fours(p + 2 * stride, stride), r3 = L::load_fours(p + 3 * stride, stride);
+  const auto a = L::low_dwords(r0, r1), b = L::high_dwords(r0, r1);
+  const auto c = L::low_dwords(r2, r3), d = L::high_dwords(r2, r3);
+  constexpr std::size_t kPlane = RowLanes<L>::kPlane;
+  L::store(out, L::low_qwords(a, c));
+  L::store(out + kPlane, L::high_qwords(a, c));
+  L::store(out + 2 * kPlane, L::low_qwords(b, d));
+  L::store(out + 3 * kPlane, L::high_qwords(b, d));
+}
+
+/// The memory of such a chunk.
+template <class F>
+class RowsInCache {
+ public:
+  /// The first `groups` groups of 32 weights of 16 rows whose chunk begins at p, p + stride, ...
+  template <class L>
+  [[gnu::always_inline]] InterleavedChunk<F> take(const std::uint8_t* p, std::size_t stride, int groups) {
+    constexpr int kGroups = F::kBlockElements / 32;
+    for (std::size_t b = 0; static_cast<int>(b) * kGroups < groups; ++b) {
+      const std::uint8_t* block = p + b * F::kBlockBytes;
+      if constexpr (Chunk::kApart != 0) take_scales(block + F::kScaleAt, stride, scales_ + b * Chunk::kScaleBytes);
+#pragma GCC unroll 1
+      for (std::size_t row = 0; row < kInterleavedRows; row += L::kRows) {
+        // The last sixteen bytes overlap those before them where the block is no multiple of 16.
+        unroll<(kBytes + 15) / 16>([&]<int I>() __attribute__((always_inline)) {
+          constexpr int kAt = 16 * I + 16 <= kBytes ? 16 * I : kBytes - 16;
+          interleave_16_bytes<L>(block + row * stride + kFirst + kAt, stride,
+                                 words_ + b * Chunk::kWordBytes + 4 * row + kInterleavedRows * kAt);
+        });
+      }
+    }
+    return {scales_, words_};
+  }
+
+ private:
+  using Chunk = InterleavedChunk<F>;
+  /// Where the bytes that are no scale apart begin in a block, and how many they are.
+  static constexpr std::size_t kFirst = Chunk::kApart != 0 && F::kScaleAt == 0 ? 2 : 0;
+  static constexpr int kBytes = F::kBlockBytes - static_cast<int>(Chunk::kApart);
+  static_assert(kBytes >= 16 && kBytes % 4 == 0 && (F::kScaleAt == 0 || F::kScaleAt == kBytes || Chunk::kApart == 0));
+
+  /// The halves at p, p + stride, ... of 16 rows; four to a store. Reads two bytes before those of odd rows.
+  [[gnu::always_inline]] static void take_scales(const std::uint8_t* p, std::size_t stride, std::uint8_t* out) {
+    unroll<kInterleavedRows / 4>([&]<int I>() __attribute__((always_inline)) {
+      const std::uint8_t* d = p + 4 * I * stride;
+      const auto two = [&](const std::uint8_t* even, const std::uint8_t* odd) -> std::uint64_t {
+        return formats::le16(even) | (formats::le32(odd - 2) & 0xffff0000u);
+      };
+      const std::uint64_t four = two(d, d + stride) | two(d + 2 * stride, d + 3 * stride) << 32;
+      std::memcpy(out + 8 * I, &four, 8);
+    });
+  }
+
+  alignas(64) std::uint8_t scales_[Chunk::kApart != 0 ? Chunk::kBlocks * Chunk::kScaleBytes : 1];
+  alignas(64) std::uint8_t words_[Chunk::kBlocks * Chunk::kWordBytes];
+};
+
+}  // namespace
+}  // namespace quantlinear::cpu
