@@ -95,12 +95,12 @@ TEST_P(EveryFormat, GivesTheBitsOfScalarOnAwkwardShapes) {
   struct Shape {
     std::size_t n, k;
   };
-  std::vector<Shape> shapes = {{1, block}, {7, 256}, {17, 512}, {40, 768}};
+  std::vector<Shape> shapes = {{1, block}, {7, 256}, {17, 512}, {32, 256}, {40, 768}};
   if (block < 256) shapes.insert(shapes.end(), {{5, block * 3}, {33, 256 + block}, {8, 1024 - block}});
   if (block == 1) shapes.insert(shapes.end(), {{3, 31}, {20, 259}});
   for (const Shape& shape : shapes) {
     const auto weights = test::random_weights(GetParam().type, shape.n, shape.k, 3);
-    for (const std::size_t m : {1U, 2U, 3U, 4U, 5U, 8U, 9U, 12U, 15U, 29U}) {
+    for (const std::size_t m : {1U, 2U, 3U, 4U, 5U, 6U, 7U, 8U, 9U, 12U, 15U, 29U}) {
       const auto x = test::random_activations(m * shape.k, 11 + static_cast<std::uint32_t>(m));
       for_each_kernel(
           [&](const InstructionSet& isa, const FormatKernels&, const ProductKernel& kernel, Precision precision) {
