@@ -20,9 +20,10 @@ namespace {
 
 constexpr std::size_t kRows = 33;  // one more than a work item's granule: full panels and the rest of one
 constexpr std::size_t kColumns = 2 * kChunk;
-constexpr std::size_t kMost = 17;                                // columns of several GEMM tiles and a rest
-constexpr std::size_t kColumnCounts[] = {1, 2, 3, 4, 8, kMost};  // what a GEMV takes at once, and a GEMM
-constexpr std::size_t kWithBias = 3;                             // the others without, since it hides the last bits
+constexpr std::size_t kDifferent = 17;  // columns of several GEMM tiles and a rest; further ones are the same again
+constexpr std::size_t kMost = 66;       // a GEMM, even of kernels that have one late
+constexpr std::size_t kColumnCounts[] = {1, 2, 3, 4, 8, kDifferent, kMost};  // what a GEMV takes at once, and a GEMM
+constexpr std::size_t kWithBias = 3;  // the others without, since it hides the last bits
 constexpr std::size_t kNanColumn = 5;
 
 /// splitmix64: small, and the same on every machine.
@@ -90,11 +91,12 @@ std::vector<std::byte> weights(const QuantTypeInfo& info) {
   return bytes;
 }
 
-/// kMost rows of activations: random, but all of them largest, of one sign and of both, tiny, and with a NaN.
+/// kMost rows of activations, kDifferent of them: random, but all of them largest, of one sign and of both, tiny, and
+/// with a NaN.
 std::vector<float> activations() {
   Random random{1};
   std::vector<float> x(kMost * kColumns);
-  for (std::size_t i = 0; i < x.size(); ++i) {
+  for (std::size_t i = 0; i < kDifferent * kColumns; ++i) {
     const float value = static_cast<float>(static_cast<std::int32_t>(random() >> 40U) - (1 << 23)) * 0x1p-21f;
     switch (i / kColumns) {
       case 2:
@@ -111,6 +113,7 @@ std::vector<float> activations() {
     }
   }
   x[kNanColumn * kColumns + 300] = std::numeric_limits<float>::quiet_NaN();
+  for (std::size_t i = kDifferent * kColumns; i < x.size(); ++i) x[i] = x[i - kDifferent * kColumns];
   return x;
 }
 
@@ -199,8 +202,8 @@ Proof prove(const InstructionSet& set, const InstructionSet& scalar, GgufQuantTy
   const ProductKernel& product = kernels->product[static_cast<std::size_t>(precision)];
   const ProductKernel& by_definition = reference->product[static_cast<std::size_t>(precision)];
   // A row's bits do not depend on m, so the slow side runs once.
-  Prepared all(scalar, by_definition.activations(kMost), x, kMost);
-  const std::vector<float> expected = multiply(by_definition, w, all, kMost, nullptr);
+  Prepared all(scalar, by_definition.activations(kDifferent), x, kDifferent);
+  const std::vector<float> expected = multiply(by_definition, w, all, kDifferent, nullptr);
   const auto check = [&](const ProductKernel& kernel, std::span<const std::byte> bytes, std::size_t interleaved,
                          std::string_view name) -> Proof {
     for (const std::size_t m : kColumnCounts) {
@@ -214,7 +217,8 @@ Proof prove(const InstructionSet& set, const InstructionSet& scalar, GgufQuantTy
       const float* bias = m == kWithBias ? x.data() : nullptr;
       const std::vector<float> y = multiply(kernel, bytes, own, m, bias, interleaved);
       for (std::size_t i = 0; i < y.size(); ++i) {
-        const float value = bias == nullptr ? expected[i] : expected[i] + bias[i % kRows];
+        const float defined_value = expected[i % (kDifferent * kRows)];
+        const float value = bias == nullptr ? defined_value : defined_value + bias[i % kRows];
         if (same_bits(y[i], value)) continue;
         return {Proof::Fault::product, std::string(name) + " of weight row " + std::to_string(i % kRows) +
                                            " and input row " + std::to_string(i / kRows) + " of " + std::to_string(m) +

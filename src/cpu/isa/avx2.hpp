@@ -28,9 +28,10 @@ struct Isa {
   }
 
   template <Interleavable F>
-    requires(!kSeveralFields<F> && (F::kMaxU <= 128 || F::kFamily == Family::small_block))
+    requires(!kSeveralFields<F>)
   static constexpr ProductKernel interleaved() {
-    return interleaved_product<F, Avx2Dot, ByteOrWordTile<F>, UsedFrom{1, 5}>();
+    constexpr std::size_t kGemmFrom = F::kFamily == Family::super_block && F::kMaxU <= 128 ? 4 : 5;
+    return interleaved_product<F, Avx2Dot, ByteOrWordTile<F>, UsedFrom{.lanes = 1, .gemm = kGemmFrom}>();
   }
 
  private:

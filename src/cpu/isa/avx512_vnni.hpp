@@ -29,9 +29,10 @@ struct Isa {
 
   template <Interleavable F>
   static constexpr ProductKernel interleaved() {
-    // Columns of a pass and the m from which a panel pays: measured, docs/performance.md.
-    constexpr std::size_t kColumns = F::kFamily == Family::super_block ? 4 : 8;
-    return interleaved_product<F, Avx512Dot, DotByteTile<F, ZmmRows>, UsedFrom{1, 17, kColumns}>();
+    constexpr UsedFrom kFrom = F::kFamily == Family::super_block
+                                   ? UsedFrom{.lanes = 1, .gemm = 5}
+                                   : UsedFrom{.lanes = 1, .gemm = F::kMaxU == 31 ? 33 : 65, .lane_columns = 8};
+    return interleaved_product<F, Avx512Dot, DotByteTile<F, ZmmRows>, kFrom>();
   }
 
  private:
@@ -46,7 +47,7 @@ struct Isa {
     if (kSeveralFields<F>) return {.lanes = 5, .gemm = 5};
     if (kSuper) return {.lanes = F::kMaxU == 3 ? 1 : 3, .gemm = F::kMaxU == 3 ? 5 : 3};
     if (kWholeBytes<F> || !Interleavable<F>) return {.lanes = 3, .gemm = 3};
-    return {.lanes = 2, .gemm = 9, .lane_columns = 8};
+    return {.lanes = F::kMaxU == 31 && F::kHasMin ? 1 : 2, .gemm = 9, .lane_columns = 8};  // 1: Q5_1
   }
 };
 

@@ -30,7 +30,8 @@ struct Isa {
   template <Interleavable F>
     requires(!kSeveralFields<F>)
   static constexpr ProductKernel interleaved() {
-    return interleaved_product<F, AvxVnniDot, DotByteTile<F, YmmRows>, UsedFrom{1, 5}>();
+    constexpr std::size_t kGemmFrom = F::kFamily == Family::super_block ? 3 : 5;
+    return interleaved_product<F, AvxVnniDot, DotByteTile<F, YmmRows>, UsedFrom{.lanes = 1, .gemm = kGemmFrom}>();
   }
 
  private:
