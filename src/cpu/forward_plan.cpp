@@ -103,7 +103,8 @@ ForwardPlan plan_lanes(const LayerKernels& layer, std::span<const QuantPart> par
   }
   const std::size_t worth = weight_bytes * columns / kBytesPerLane + 1;
   plan.lanes = std::max<std::size_t>(1, std::min({threads, granules, worth}));
-  plan.granules_per_item = std::max<std::size_t>(1, granules / (plan.lanes * kItemsPerLane));
+  const std::size_t items = plan.lanes == 1 ? 1 : plan.lanes * kItemsPerLane;  // one lane has nobody to share with
+  plan.granules_per_item = std::max<std::size_t>(1, granules / items);
   plan.items = (granules + plan.granules_per_item - 1) / plan.granules_per_item;
   plan.bytes = plan.lanes * plan.lane_bytes;
   return plan;

@@ -19,10 +19,11 @@ inline const float* f32_values(const Activations& x, std::size_t chunk, std::siz
 /// Eight rows, C columns, decoded in registers.
 template <class F, int C>
 [[gnu::noinline]] void gemv_f32_rows(const ProductArgs& args, const Rows8& rows, __m256 (&acc)[C]) {
+  const StreamAhead stream(args, 8, kPrefetch);
   for (std::size_t k = 0; k < args.in_features; k += kChunk) {
     const std::size_t count = args.in_features - k < kChunk ? args.in_features - k : kChunk;
     const std::size_t at = k / F::kBlockElements * F::kBlockBytes;
-    const std::size_t ahead = at + kPrefetch < args.row_bytes ? at + kPrefetch : at + kPrefetch + 7 * args.row_bytes;
+    const std::size_t ahead = stream(at);
     const float* x = f32_values(args.x, k / kChunk, 0);
     __m256 sums[C][8];
 #pragma GCC unroll 1

@@ -32,8 +32,7 @@ template <class F, class Meta, class Dot, int C>
   __m256 total[C];
   for (int c = 0; c < C; ++c) total[c] = acc[c];
   const std::size_t blocks = args.in_features / 256;
-  // Past the end of a row the stream goes on eight rows further down.
-  const std::size_t next_rows = 7 * args.row_bytes;
+  const StreamAhead stream(args, 8, kPrefetch);
   for (std::size_t b = 0; b < blocks; ++b) {
     ChunkX<Meta> x(args.x, b, c0);
     if constexpr (kReorders) {
@@ -41,7 +40,7 @@ template <class F, class Meta, class Dot, int C>
       x.q = reordered;
     }
     const std::size_t at = b * F::kBlockBytes;
-    const std::size_t ahead = at + kPrefetch < args.row_bytes ? at + kPrefetch : at + kPrefetch + next_rows;
+    const std::size_t ahead = stream(at);
     __m256i s[C][8], m[C][8];
     std::conditional_t<kFieldsOf8, SixBitFields, SixBitMins> fields;
     if constexpr (kFieldsOf8) fields.template take<F>(rows, at);

@@ -113,14 +113,14 @@ template <class F, class L>
 class LanesInFile {
  public:
   LanesInFile(const ProductArgs& args, std::size_t row)
-      : start_(args.weights + row * args.row_bytes), row_bytes_(args.row_bytes) {}
+      : start_(args.weights + row * args.row_bytes),
+        row_bytes_(args.row_bytes),
+        stream_(args, kInterleavedRows, kPrefetch) {}
   InterleavedChunk<F> chunk(std::size_t chunk, int groups) {
     return rows_.template take<L>(start_ + chunk * kChunkBytes, row_bytes_, groups);
   }
   [[nodiscard]] AheadInFile<F, L> ahead(std::size_t chunk) const {
-    const std::size_t at = chunk * kChunkBytes + kPrefetch;
-    // Past the end of a row the stream goes on 16 rows further down.
-    return {start_ + (at < row_bytes_ ? at : at + 15 * row_bytes_), row_bytes_};
+    return {start_ + stream_(chunk * kChunkBytes), row_bytes_};
   }
 
  private:
@@ -128,6 +128,7 @@ class LanesInFile {
   static constexpr std::size_t kChunkBytes = InterleavedChunk<F>::kBlocks * F::kBlockBytes;
   const std::uint8_t* start_;
   std::size_t row_bytes_;
+  StreamAhead stream_;
   RowsInCache<F> rows_;
 };
 

@@ -116,8 +116,7 @@ template <class F, class Meta, class Dot, int C>
   for (int c = 0; c < C; ++c) total[c] = acc[c];
   constexpr int kGroups = F::kBlockElements / 32;  // per block
   constexpr int kChunkBytes = 256 / F::kBlockElements * F::kBlockBytes;
-  // Past the end of a row the stream goes on eight rows further down.
-  const std::size_t next_rows = 7 * args.row_bytes;
+  const StreamAhead stream(args, 8, kPrefetch);
   // A core waits once too many lines are on their way. Large blocks are fetched bit by bit, two rows with each unit;
   // for small ones that costs more instructions than it saves.
   constexpr bool kFetchByUnit = F::kScaleStep == 32 && kChunkBytes >= 256;
@@ -125,7 +124,7 @@ template <class F, class Meta, class Dot, int C>
     const ChunkX<Meta> x(args.x, chunk, c0);
     const std::size_t left = args.in_features / 32 - 8 * chunk;
     const int groups = left < 8 ? static_cast<int>(left) : 8;
-    const std::size_t ahead = at + kPrefetch < args.row_bytes ? at + kPrefetch : at + kPrefetch + next_rows;
+    const std::size_t ahead = stream(at);
     if constexpr (!kFetchByUnit) {
       unroll<8>([&]<int I>() { prefetch<kChunkBytes>(rows.row<I>(rows.base + ahead)); });
     }
