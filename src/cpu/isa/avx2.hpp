@@ -39,7 +39,7 @@ struct Isa {
   static constexpr UsedFrom used_from() {
     constexpr bool kSuper = F::kFamily == Family::super_block;
     if (kSuper && !Interleavable<F>) return {.lanes = 5, .gemm = 5};
-    if (kSeveralFields<F>) return {.lanes = 4, .gemm = 4, .through_cache = F::kMaxU != 63};
+    if (kSeveralFields<F>) return {.lanes = 4, .gemm = 4, .through_cache = F::kMaxU != 63};  // not Q6_K
     if (P == Precision::a16) return {.lanes = 3, .gemm = 3};
     if (kSuper) {
       if (F::kMaxU > 128) return {.lanes = 5, .gemm = 5};  // IQ4_XS

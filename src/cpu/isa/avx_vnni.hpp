@@ -41,7 +41,7 @@ struct Isa {
     if (kSuper && !Interleavable<F>) return {.lanes = 5, .gemm = 5};
     if (kSeveralFields<F>) {
       const std::size_t gemm = P == Precision::a16 ? 4 : 5;
-      return {.lanes = gemm, .gemm = gemm, .through_cache = F::kMaxU != 63};
+      return {.lanes = gemm, .gemm = gemm, .through_cache = F::kMaxU != 63};  // not Q6_K
     }
     if (P == Precision::a16) return {.lanes = 3, .gemm = 3};
     if (kSuper && F::kMaxU > 128) return {.lanes = 2, .gemm = 2};  // IQ4_XS
