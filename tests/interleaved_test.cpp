@@ -39,7 +39,7 @@ std::vector<float> product(const InstructionSet& isa, const ProductKernel& kerne
   const cpu::ActivationSpec spec = kernel.activations(m);
   const std::size_t chunks = cpu::chunks_of(k);
   const GuardedBuffer w(weights), out(m * n * sizeof(float));
-  const GuardedBuffer values(chunks * m * cpu::kChunk * cpu::value_bytes(spec.precision));
+  const GuardedBuffer values(cpu::values_bytes(spec, k, m));
   const GuardedBuffer meta(chunks * m * cpu::meta_bytes(spec.precision));
   const GuardedBuffer scratch((kernel.scratch_bytes(m) + 63) / 64 * 64);
   std::memset(out.data(), 0, out.size());

@@ -47,7 +47,7 @@ Product run(const InstructionSet& isa, const ProductKernel& kernel, std::span<co
   const ActivationSpec spec = kernel.activations(m);
   const std::size_t chunks = cpu::chunks_of(k);
   const GuardedBuffer w(weights), input(std::as_bytes(x)), out(m * n * sizeof(float));
-  const GuardedBuffer values(chunks * m * cpu::kChunk * cpu::value_bytes(spec.precision));
+  const GuardedBuffer values(cpu::values_bytes(spec, k, m));
   const GuardedBuffer meta(chunks * m * cpu::meta_bytes(spec.precision));
   const GuardedBuffer scratch((kernel.scratch_bytes(m) + 63) / 64 * 64);
   for (std::size_t i = 0; i < m; ++i) {
@@ -95,7 +95,7 @@ TEST_P(EveryFormat, GivesTheBitsOfScalarOnAwkwardShapes) {
   struct Shape {
     std::size_t n, k;
   };
-  std::vector<Shape> shapes = {{1, block}, {7, 256}, {17, 512}, {32, 256}, {40, 768}};
+  std::vector<Shape> shapes = {{1, block}, {7, 256}, {17, 512}, {32, 256}, {40, 768}, {83, 256}};
   if (block < 256) shapes.insert(shapes.end(), {{5, block * 3}, {33, 256 + block}, {8, 1024 - block}});
   if (block == 1) shapes.insert(shapes.end(), {{3, 31}, {20, 259}});
   for (const Shape& shape : shapes) {

@@ -4,7 +4,7 @@
 // Data is chunk-major: everything a GEMM needs of one chunk for all m rows is contiguous, whatever
 // the row stride of the caller, so power-of-two strides cannot thrash a cache set.
 //
-//   f32   float   values[chunk][m][256]
+//   f32   float   values[chunk][m][256], or two rows side by side, m rounded up to even: [chunk][m / 2][32][2][8]
 //   a8    int8    values[chunk][m][256]   meta A8Meta [chunk][m]
 //   a16   int16   values[chunk][m][256]   meta A16Meta[chunk][m]
 //         Within each 32 the order is 0..7, 16..23, 8..15, 24..31: what a byte-to-word unpack of
@@ -26,8 +26,9 @@ inline constexpr std::size_t kChunk = 256;
 /// How one weight format wants its activations. Formats with equal specs share one preparation.
 struct ActivationSpec {
   Precision precision = Precision::f32;
-  std::uint16_t block = 256;  ///< values per scale: 32 or 256; f32: 256
-  std::uint16_t max_q = 0;    ///< largest |q|; f32: 0
+  std::uint16_t block = 256;       ///< values per scale: 32 or 256; f32: 256
+  std::uint16_t max_q = 0;         ///< largest |q|; f32: 0
+  std::uint16_t side_by_side = 1;  ///< rows that take turns by eight values: 1; f32: or 2
 
   friend bool operator==(const ActivationSpec&, const ActivationSpec&) = default;
 };
@@ -64,8 +65,18 @@ constexpr std::size_t meta_bytes(Precision precision) {
   return precision == Precision::f32 ? 0 : precision == Precision::a16 ? sizeof(A16Meta) : sizeof(A8Meta);
 }
 
+/// m rows in memory: whole groups of those side by side.
+constexpr std::size_t stored_rows(const ActivationSpec& spec, std::size_t m) {
+  return (m + spec.side_by_side - 1) / spec.side_by_side * spec.side_by_side;
+}
+/// Bytes of the values of m rows.
+constexpr std::size_t values_bytes(const ActivationSpec& spec, std::size_t in_features, std::size_t m) {
+  return chunks_of(in_features) * stored_rows(spec, m) * kChunk * value_bytes(spec.precision);
+}
+
 /// Prepares row `row` of m: reads x[in_features], writes its part of every chunk. Returns false if
-/// the row holds a NaN or an infinity; its values and scales are then all zero.
+/// the row holds a NaN or an infinity; its values and scales are then all zero. The last row brings those that are
+/// missing beside it, as zeros.
 using PrepareRow = bool (*)(const ActivationSpec& spec, const float* x, std::size_t in_features, std::size_t row,
                             std::size_t m, void* values, void* meta);
 

@@ -80,7 +80,7 @@ PreparedLayout layout_prepared(std::span<const LayerKernels* const> layers, std:
       if (layout.find(spec) != nullptr || layout.count == PreparedLayout::kMostEntries) continue;
       PreparedLayout::Entry& entry = layout.entries[layout.count++];
       entry = {spec, part.set->prepare_row, layout.bytes, 0};
-      layout.bytes += align(chunks * columns * kChunk * value_bytes(spec.precision));
+      layout.bytes += align(values_bytes(spec, layer->in_features, columns));
       entry.meta_at = layout.bytes;
       layout.bytes += align(chunks * columns * meta_bytes(spec.precision));
     }

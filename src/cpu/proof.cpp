@@ -125,26 +125,29 @@ std::vector<float> decode(const FormatKernels& kernels, std::span<const std::byt
 
 /// The activations of m rows as one set prepares them.
 struct Prepared {
+  ActivationSpec spec;
   Memory values, meta;
-  std::size_t value_size, meta_size;
   std::array<bool, kMost> finite{};
 
-  Prepared(const InstructionSet& set, const ActivationSpec& spec, std::span<const float> x, std::size_t m)
-      : values(chunks_of(kColumns) * m * kChunk * value_bytes(spec.precision)),
-        meta(chunks_of(kColumns) * m * meta_bytes(spec.precision) + 1),
-        value_size(kChunk * value_bytes(spec.precision)),
-        meta_size(meta_bytes(spec.precision)) {
+  Prepared(const InstructionSet& set, const ActivationSpec& wanted, std::span<const float> x, std::size_t m)
+      : spec(wanted),
+        values(values_bytes(spec, kColumns, m)),
+        meta(chunks_of(kColumns) * m * meta_bytes(spec.precision) + 1) {
     for (std::size_t i = 0; i < m; ++i) {
       finite[i] = set.prepare_row(spec, x.data() + i * kColumns, kColumns, i, m, values.data(), meta.data());
     }
   }
-  /// Of one row.
+  /// Of one row, and those beside it.
   [[nodiscard]] bool equals(Prepared& other, std::size_t row, std::size_t m) {
+    const auto same = [](Memory& a, Memory& b, std::size_t at, std::size_t size) {
+      return std::memcmp(a.data() + at * size, b.data() + at * size, size) == 0;
+    };
+    const std::size_t side = spec.side_by_side, groups = stored_rows(spec, m) / side;
     bool equal = finite[row] == other.finite[row];
-    for (std::size_t at = row; at < chunks_of(kColumns) * m; at += m) {
+    for (std::size_t chunk = 0; chunk < chunks_of(kColumns); ++chunk) {
       equal = equal &&
-              std::memcmp(values.data() + at * value_size, other.values.data() + at * value_size, value_size) == 0 &&
-              std::memcmp(meta.data() + at * meta_size, other.meta.data() + at * meta_size, meta_size) == 0;
+              same(values, other.values, chunk * groups + row / side, side * kChunk * value_bytes(spec.precision)) &&
+              same(meta, other.meta, chunk * m + row, meta_bytes(spec.precision));
     }
     return equal;
   }

@@ -100,22 +100,33 @@ inline void quantise_row(const ActivationSpec& spec, const float* x, std::size_t
   }
 }
 
-inline void copy_row(const float* x, std::size_t in_features, std::size_t row, std::size_t m, void* values) {
+/// Of precision f32; `x` is null for a row of zeros.
+inline void copy_row(const ActivationSpec& spec, const float* x, std::size_t in_features, std::size_t row,
+                     std::size_t m, void* values) {
+  const std::size_t side = spec.side_by_side, rows = stored_rows(spec, m);
   for (std::size_t chunk = 0; chunk * kChunk < in_features; ++chunk) {
     const std::size_t left = in_features - chunk * kChunk;
-    float* out = static_cast<float*>(values) + (chunk * m + row) * kChunk;
-    if (left < kChunk) std::memset(out, 0, kChunk * sizeof(float));
-    std::memcpy(out, x + chunk * kChunk, (left < kChunk ? left : kChunk) * sizeof(float));
+    float* out = static_cast<float*>(values) + (chunk * rows + row / side * side) * kChunk + 8 * (row % side);
+    float padded[kChunk];
+    const bool whole = x != nullptr && left >= kChunk;
+    if (!whole) {
+      std::memset(padded, 0, sizeof padded);
+      if (x != nullptr) std::memcpy(padded, x + chunk * kChunk, left * sizeof(float));
+    }
+    const float* from = whole ? x + chunk * kChunk : padded;
+    for (std::size_t i = 0; i < kChunk; i += 8) std::memcpy(out + side * i, from + i, 8 * sizeof(float));
   }
+  if (row + 1 == m && m < rows) copy_row(spec, nullptr, in_features, m, m, values);
 }
 
 /// A row that holds a NaN or an infinity is prepared as zeros; the backend makes its outputs NaN.
 inline void clear_row(const ActivationSpec& spec, std::size_t in_features, std::size_t row, std::size_t m, void* values,
                       void* meta) {
+  if (spec.precision == Precision::f32) return copy_row(spec, nullptr, in_features, row, m, values);
   const std::size_t value = kChunk * value_bytes(spec.precision), extra = meta_bytes(spec.precision);
   for (std::size_t chunk = 0; chunk * kChunk < in_features; ++chunk) {
     std::memset(static_cast<std::byte*>(values) + (chunk * m + row) * value, 0, value);
-    if (extra != 0) std::memset(static_cast<std::byte*>(meta) + (chunk * m + row) * extra, 0, extra);
+    std::memset(static_cast<std::byte*>(meta) + (chunk * m + row) * extra, 0, extra);
   }
 }
 
@@ -128,7 +139,7 @@ inline bool prepare_row_scalar(const ActivationSpec& spec, const float* x, std::
   }
   switch (spec.precision) {
     case Precision::f32:
-      copy_row(x, in_features, row, m, values);
+      copy_row(spec, x, in_features, row, m, values);
       break;
     case Precision::a16:
       quantise_row<std::int16_t, A16Meta>(spec, x, in_features, row, m, values, meta);

@@ -78,7 +78,7 @@ inline bool prepare_row_neon(const ActivationSpec& spec, const float* x, std::si
     return false;
   }
   if (spec.precision == Precision::f32) {
-    copy_row(x, in_features, row, m, values);
+    copy_row(spec, x, in_features, row, m, values);
     return true;
   }
   for (std::size_t chunk = 0; chunk * kChunk < in_features; ++chunk) {

@@ -21,8 +21,11 @@ template <class F, class ScaleOf, class MinOf>
     const __m128i bytes = I % 2 == 0 ? half[I / 2] : _mm_unpackhi_epi64(half[I / 2], half[I / 2]);
     __m256i q = _mm256_cvtepu8_epi32(bytes);
     if constexpr (F::kOffset != 0) q = _mm256_sub_epi32(q, _mm256_set1_epi32(F::kOffset));
-    r.v[I] = _mm256_mul_ps(scale_of(I / 2), _mm256_cvtepi32_ps(q));
-    if constexpr (F::kHasMin) r.v[I] = _mm256_sub_ps(r.v[I], min_of(I / 2));
+    if constexpr (F::kHasMin) {
+      r.v[I] = _mm256_fmsub_ps(scale_of(I / 2), _mm256_cvtepi32_ps(q), min_of(I / 2));
+    } else {
+      r.v[I] = _mm256_mul_ps(scale_of(I / 2), _mm256_cvtepi32_ps(q));
+    }
   });
   return r;
 }
@@ -72,20 +75,22 @@ struct BlockDecoder {
   }
 };
 
-/// Float formats: 32 weights straight from memory.
+/// Float formats: 8 weights straight from memory.
+template <class F>
+[[gnu::always_inline]] inline __m256 load_floats8(const std::uint8_t* p) {
+  if constexpr (F::kType == GgufQuantType::F32) {
+    return _mm256_loadu_ps(reinterpret_cast<const float*>(p));
+  } else if constexpr (F::kType == GgufQuantType::F16) {
+    return _mm256_cvtph_ps(load128(p));
+  } else {
+    static_assert(F::kType == GgufQuantType::BF16);
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load128(p)), 16));
+  }
+}
 template <class F>
 [[gnu::always_inline]] inline Floats32 load_floats32(const std::uint8_t* p) {
   Floats32 r;
-  for (int i = 0; i < 4; ++i) {
-    if constexpr (F::kType == GgufQuantType::F32) {
-      r.v[i] = _mm256_loadu_ps(reinterpret_cast<const float*>(p) + 8 * i);
-    } else if constexpr (F::kType == GgufQuantType::F16) {
-      r.v[i] = _mm256_cvtph_ps(load128(p + 16 * i));
-    } else {
-      static_assert(F::kType == GgufQuantType::BF16);
-      r.v[i] = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load128(p + 16 * i)), 16));
-    }
-  }
+  for (int i = 0; i < 4; ++i) r.v[i] = load_floats8<F>(p + 8 * i * F::kBlockBytes);
   return r;
 }
 

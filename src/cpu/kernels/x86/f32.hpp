@@ -5,13 +5,11 @@
 // lanes along k neither side needs a transposition, in GEMV and GEMM alike.
 #pragma once
 
-#include "cpu/kernels/x86/decode.hpp"
-#include "cpu/kernels/x86/panel_order.hpp"
+#include "cpu/kernels/x86/f32_gemm.hpp"
 
 namespace quantlinear::cpu {
 namespace {
 
-inline constexpr std::size_t kF32PanelRows = 16;
 inline const float* f32_values(const Activations& x, std::size_t chunk, std::size_t column) {
   return static_cast<const float*>(x.values) + (chunk * x.m + column) * kChunk;
 }
@@ -47,7 +45,7 @@ template <class F, int C>
   }
 }
 
-/// From this m on, decoding once into a panel beats decoding for every few columns.
+/// From this m on GEMM is faster: decoding once into a panel beats decoding for every few columns.
 inline constexpr std::size_t kF32GemmFrom = 3;
 /// How far ahead a single stream is fetched: the hardware prefetcher does not follow it across pages.
 inline constexpr std::size_t kStreamPrefetch = 8192;
@@ -97,84 +95,6 @@ template <class F, int C>
   for (int c = 0; c < C; ++c) acc[c] = _mm256_load_ps(results[c]);
 }
 
-/// The AVX2 tile: 4 rows x 3 columns are 12 accumulators of 16 registers, with 7 loads for 12
-/// multiply-adds. Panel [row][k].
-struct Avx2F32Tile {
-  static constexpr std::size_t kRows = 4;
-  static constexpr int kColumns = 3;
-  static constexpr bool kPlainPanel = true;  ///< f32 weights in memory look like a panel
-
-  static void store_group(float* panel, std::size_t row, std::size_t group, const Floats32& w) {
-    store32(panel + row * kChunk + 32 * group, w);
-  }
-
-  /// Rows row .. row+3 of the panel, `stride` bytes apart, against C columns of a chunk, added to the results
-  /// [column][16].
-  template <int C>
-  [[gnu::always_inline]] static void multiply(const std::uint8_t* panel, std::size_t stride, std::size_t row,
-                                              const float* x, std::size_t count, float* results) {
-    panel += row * stride;
-    __m256 s[kRows][C];
-    for (auto& v : s) {
-      for (auto& w : v) w = _mm256_setzero_ps();
-    }
-    for (std::size_t k = 0; k < count; k += 8) {
-      __m256 xv[C];
-      for (int c = 0; c < C; ++c) xv[c] = _mm256_loadu_ps(x + static_cast<std::size_t>(c) * kChunk + k);
-      for (std::size_t r = 0; r < kRows; ++r) {
-        const __m256 w = _mm256_loadu_ps(reinterpret_cast<const float*>(panel + r * stride + 4 * k));
-        for (int c = 0; c < C; ++c) s[r][c] = _mm256_fmadd_ps(w, xv[c], s[r][c]);
-      }
-    }
-    for (int c = 0; c < C; ++c) {
-      __m256 v[8];
-      for (std::size_t r = 0; r < 8; ++r) v[r] = s[r % kRows][c];
-      float* t = results + kF32PanelRows * static_cast<std::size_t>(c) + row;
-      _mm_storeu_ps(t, _mm_add_ps(_mm_loadu_ps(t), _mm256_castps256_ps128(sums8(v))));
-    }
-  }
-};
-
-template <class F, class Tile>
-void gemm_f32(const ProductArgs& args) noexcept {
-  constexpr std::size_t kChunkBytes = kChunk / F::kBlockElements * F::kBlockBytes;
-  float* panel = reinterpret_cast<float*>(args.scratch);
-  float* results = panel + kF32PanelRows * kChunk;
-  in_panel_order<kF32PanelRows>(args, results, [&](PanelAt at, PanelAt ahead) {
-    const std::size_t columns = args.x.m;
-    const std::size_t rows = args.row_end - at.row < kF32PanelRows ? args.row_end - at.row : kF32PanelRows;
-    const std::size_t left = args.in_features - at.chunk * kChunk;
-    const std::size_t count = left < kChunk ? left : kChunk;
-    const std::uint8_t* block = args.weights + at.row * args.row_bytes + at.chunk * kChunkBytes;
-    const std::uint8_t* next = args.weights + ahead.row * args.row_bytes + ahead.chunk * kChunkBytes;
-    const auto* source = reinterpret_cast<const std::uint8_t*>(panel);
-    std::size_t stride = kChunk * sizeof(float);
-    if (F::kType == GgufQuantType::F32 && Tile::kPlainPanel && rows == kF32PanelRows && count % 8 == 0) {
-      source = block;
-      stride = args.row_bytes;
-    }
-    for (std::size_t r = 0; r < rows; ++r) {
-      prefetch<static_cast<int>(kChunkBytes)>(next + r * args.row_bytes);
-      if (source == block) continue;
-      for_each_group<F>(block + r * args.row_bytes, count,
-                        [&](std::size_t g, const Floats32& w) { Tile::store_group(panel, r, g, w); });
-    }
-    const std::size_t padded = (count + 7) / 8 * 8;
-    std::size_t c = 0;
-    const auto step = [&]<int C>() {
-      const float* x = f32_values(args.x, at.chunk, c);
-      for (std::size_t r = 0; r < rows; r += Tile::kRows) {
-        Tile::template multiply<C>(source, stride, r, x, padded, results + c * kF32PanelRows);
-      }
-      c += C;
-    };
-    // Four are better two and two than three and one: one column does not fill the multipliers.
-    while (c + Tile::kColumns <= columns && columns - c != 4) step.template operator()<Tile::kColumns>();
-    while (c + 2 <= columns) step.template operator()<2>();
-    if (c < columns) step.template operator()<1>();
-  });
-}
-
 template <class F, class Tile>
 void product_f32(const ProductArgs& args) noexcept {
   if (args.x.m >= kF32GemmFrom) return gemm_f32<F, Tile>(args);
@@ -197,19 +117,21 @@ void product_f32(const ProductArgs& args) noexcept {
   }
 }
 
-inline std::size_t f32_scratch(std::size_t m) {
-  return m < kF32GemmFrom ? 0 : (kF32PanelRows * kChunk + m * kF32PanelRows) * sizeof(float);
-}
-
 template <class F, class Tile>
 constexpr ProductKernel f32_product() {
-  return {[](std::size_t) { return ActivationSpec{Precision::f32, 256, 0}; }, product_f32<F, Tile>, f32_scratch,
+  return {[](std::size_t m) -> ActivationSpec {
+            return {Precision::f32, 256, 0, m < kF32GemmFrom ? std::uint16_t{1} : Tile::kSideBySide};
+          },
+          product_f32<F, Tile>, [](std::size_t m) { return m < kF32GemmFrom ? 0 : f32_gemm_scratch<Tile>(m); },
           [](std::size_t m) -> KernelDescription {
+            constexpr bool kFloats = F::kFamily == Family::float_weight;
             if (m >= kF32GemmFrom) {
-              return {"gemm", "16 rows x 256 decoded to an f32 panel in the first-level cache", Tile::kRows,
-                      static_cast<std::size_t>(Tile::kColumns)};
+              return {
+                  "gemm",
+                  kFloats ? "weights read in place" : "16 rows x 256 decoded to an f32 panel in the first-level cache",
+                  kF32TileRows, static_cast<std::size_t>(Tile::kColumns)};
             }
-            if (F::kFamily == Family::float_weight) return {"gemv", "weights read in place, row by row", 1, 2};
+            if (kFloats) return {"gemv", "weights read in place, row by row", 1, 2};
             return {"gemv", "blocks read in place, decoded to f32 in registers", 8, 2};
           }};
 }

@@ -16,22 +16,23 @@ struct PanelAt {
   std::size_t row, chunk;
 };
 
-/// Calls panel(at, ahead) for every panel, `Ahead` panels ahead of it: it adds the products of the panel at `at` to
-/// `results` [column][Rows], and may fetch the weights of the panel at `ahead`, which comes soon (and may be past the
-/// end). Then writes the results: what happens between two chunks is the canonical chain of f32 steps, the same as in
-/// the GEMV.
+/// Calls panel(at, ahead) for every panel of `height` rows, `Ahead` panels ahead of it: it adds the products of the
+/// panel at `at` to `results` [column][Rows], and may fetch the weights of the panel at `ahead`, which comes soon (and
+/// may be past the end). Then writes the results: what happens between two chunks is the canonical chain of f32 steps,
+/// the same as in the GEMV.
 template <std::size_t Rows, std::size_t Ahead = 2, class Panel>
-[[gnu::always_inline]] inline void in_panel_order(const ProductArgs& args, float* results, Panel panel) {
+[[gnu::always_inline]] inline void in_panel_order(const ProductArgs& args, float* results, Panel panel,
+                                                  std::size_t height = Rows) {
   const std::size_t chunks = chunks_of(args.in_features);
-  for (std::size_t row = args.row_begin; row < args.row_end; row += Rows) {
+  for (std::size_t row = args.row_begin; row < args.row_end; row += height) {
     std::memset(results, 0, args.x.m * Rows * sizeof(float));
     for (std::size_t chunk = 0; chunk < chunks; ++chunk) {
       // The next rows follow the last chunk.
       const std::size_t next = chunk + Ahead;
-      const PanelAt ahead = next < chunks ? PanelAt{row, next} : PanelAt{row + Rows, next - chunks};
+      const PanelAt ahead = next < chunks ? PanelAt{row, next} : PanelAt{row + height, next - chunks};
       panel(PanelAt{row, chunk}, ahead);
     }
-    const std::size_t rows = args.row_end - row < Rows ? args.row_end - row : Rows;
+    const std::size_t rows = args.row_end - row < height ? args.row_end - row : height;
     for (std::size_t c = 0; c < args.x.m; ++c) {
       for (std::size_t r = 0; r < rows; r += 8) {
         store_rows(args, row + r, 0, rows - r < 8 ? rows - r : 8, c, _mm256_loadu_ps(results + c * Rows + r));

@@ -95,7 +95,7 @@ template <class Value, class Meta>
     return false;
   }
   if (spec.precision == Precision::f32) {
-    copy_row(x, in_features, row, m, values);
+    copy_row(spec, x, in_features, row, m, values);
     return true;
   }
   for (std::size_t chunk = 0; chunk * kChunk < in_features; ++chunk) {

@@ -1,0 +1,122 @@
+// Precision f32, many activation rows: tiles of four weight rows and some columns at a time (avx2_f32.hpp,
+// avx512_f32.hpp). Float weights are converted on their way into the registers; others are decoded to a panel first.
+//
+// Weight rows go 64 at a time, so that a chunk of the activations, four times as large as in a8, comes from the
+// second-level cache for most of them.
+#pragma once
+
+#include <algorithm>
+
+#include "cpu/kernels/x86/decode.hpp"
+#include "cpu/kernels/x86/panel_order.hpp"
+#include "formats/f32.hpp"
+
+namespace quantlinear::cpu {
+namespace {
+
+inline constexpr std::size_t kF32TileRows = 4;
+inline constexpr std::size_t kF32PanelRows = 16;  ///< 16 KiB as f32
+inline constexpr std::size_t kF32Rows = 64;
+
+/// Four weight rows for a tile, `stride` bytes apart: of a panel, or as they are in memory and fetched on the way.
+template <class F, bool InMemory>
+struct F32Rows {
+  const std::uint8_t* first;
+  std::size_t stride;
+  const std::uint8_t* ahead;  ///< of rows in memory: what is to be fetched, at the same distances
+
+  [[nodiscard]] const std::uint8_t* at(std::size_t row, std::size_t k) const {
+    return first + row * stride + k * F::kBlockBytes;
+  }
+  /// To be called for every eight k: the rows take turns, a cache line of each.
+  [[gnu::always_inline]] void fetch(std::size_t k) const {
+    if constexpr (InMemory) {
+      constexpr std::size_t kLine = 64 / F::kBlockBytes, kTurns = kLine / 8;
+      const std::size_t turn = k % kLine / 8;
+      for (std::size_t row = 0; row < kF32TileRows; row += kTurns) {
+        prefetch<64>(ahead + (row + turn) * stride + k / kLine * 64);
+      }
+    }
+  }
+};
+
+/// Calls pass.operator()<C>(c) for columns c .. c+C-1 until all are done. C is a multiple of Step, no more than Most,
+/// and nearly the same in each pass: one or two columns do not fill the multipliers.
+template <int Step, int Most, class Pass>
+[[gnu::always_inline]] inline void in_even_passes(std::size_t columns, Pass pass) {
+  constexpr std::size_t kMost = Most / Step;
+  const std::size_t steps = (columns + Step - 1) / Step;
+  std::size_t passes = (steps + kMost - 1) / kMost;
+  for (std::size_t done = 0; done < steps; --passes) {
+    const std::size_t now = (steps - done + passes - 1) / passes;
+    unroll<kMost>([&]<int I>() {
+      if (now == I + 1) pass.template operator()<(I + 1) * Step>(done * Step);
+    });
+    done += now;
+  }
+}
+
+/// Tile must offer:
+///   kSideBySide   how many activation rows are prepared side by side (ActivationSpec)
+///   kColumns      the most columns of a pass, a multiple of kSideBySide
+///   template <int C> static void multiply(const F32Rows<F, InMemory>& w, const float* x, std::size_t count, float*
+///   results)
+/// which adds the products of `count` k, a multiple of eight, of four rows and C columns to results [column][kF32Rows].
+template <class F, class Tile>
+void gemm_f32(const ProductArgs& args) noexcept {
+  constexpr std::size_t kChunkBytes = kChunk / F::kBlockElements * F::kBlockBytes;
+  constexpr bool kFloats = F::kFamily == Family::float_weight;
+  auto* panel = reinterpret_cast<float*>(args.scratch);
+  float* results = panel + kF32PanelRows * kChunk;
+  const std::size_t stored = (args.x.m + Tile::kSideBySide - 1) / Tile::kSideBySide * Tile::kSideBySide;
+  if (stored > args.x.m) std::memset(results + args.x.m * kF32Rows, 0, kF32Rows * sizeof(float));
+  // Few columns wait for memory, which prefers fewer rows at a time.
+  const std::size_t height = kFloats && args.x.m < 8 ? kF32PanelRows : kF32Rows;
+  const auto rows_of_chunk = [&](PanelAt at, PanelAt ahead) {
+    const std::size_t left = args.in_features - at.chunk * kChunk;
+    const std::size_t count = left < kChunk ? left : kChunk;
+    const std::size_t end = std::min(at.row + height, args.row_end);
+    for (std::size_t row = at.row, rows = 0; row < end; row += rows) {
+      const bool in_place = kFloats && end - row >= kF32PanelRows && count % 8 == 0;
+      rows = in_place ? (end - row) / kF32PanelRows * kF32PanelRows : std::min(end - row, kF32PanelRows);
+      const std::uint8_t* block = args.weights + row * args.row_bytes + at.chunk * kChunkBytes;
+      const std::uint8_t* next = args.weights + (ahead.row + row - at.row) * args.row_bytes + ahead.chunk * kChunkBytes;
+      const auto multiply = [&](const auto& weights) __attribute__((always_inline)) {
+        in_even_passes<Tile::kSideBySide, Tile::kColumns>(args.x.m, [&]<int C>(std::size_t c) {
+          const float* x = static_cast<const float*>(args.x.values) + (at.chunk * stored + c) * kChunk;
+          float* out = results + c * kF32Rows + row - at.row;
+          for (std::size_t r = 0; r < rows; r += kF32TileRows) {
+            Tile::template multiply<C>(weights(r, c), x, (count + 7) / 8 * 8, out + r);
+          }
+        });
+      };
+      if constexpr (kFloats) {
+        if (in_place) {
+          multiply([&](std::size_t r, std::size_t c) {
+            const std::size_t skip = r * args.row_bytes;
+            return F32Rows<F, true>{block + skip, args.row_bytes, (c == 0 ? next : block) + skip};
+          });
+          continue;
+        }
+      }
+      for (std::size_t r = 0; r < rows; ++r) {
+        prefetch<static_cast<int>(kChunkBytes)>(next + r * args.row_bytes);
+        for_each_group<F>(block + r * args.row_bytes, count,
+                          [&](std::size_t g, const Floats32& w) { store32(panel + r * kChunk + 32 * g, w); });
+      }
+      multiply([&](std::size_t r, std::size_t) {
+        const auto* first = reinterpret_cast<const std::uint8_t*>(panel + r * kChunk);
+        return F32Rows<formats::F32, false>{first, kChunk * sizeof(float), nullptr};
+      });
+    }
+  };
+  in_panel_order<kF32Rows>(args, results, rows_of_chunk, height);
+}
+
+template <class Tile>
+std::size_t f32_gemm_scratch(std::size_t m) {
+  return (kF32PanelRows * kChunk + (m + Tile::kSideBySide - 1) * kF32Rows) * sizeof(float);
+}
+
+}  // namespace
+}  // namespace quantlinear::cpu
