@@ -5,8 +5,6 @@
 // second-level cache for most of them.
 #pragma once
 
-#include <algorithm>
-
 #include "cpu/kernels/x86/decode.hpp"
 #include "cpu/kernels/x86/panel_order.hpp"
 #include "formats/f32.hpp"
@@ -75,10 +73,15 @@ void gemm_f32(const ProductArgs& args) noexcept {
   const auto rows_of_chunk = [&](PanelAt at, PanelAt ahead) {
     const std::size_t left = args.in_features - at.chunk * kChunk;
     const std::size_t count = left < kChunk ? left : kChunk;
-    const std::size_t end = std::min(at.row + height, args.row_end);
+    const std::size_t end = args.row_end - at.row < height ? args.row_end : at.row + height;
     for (std::size_t row = at.row, rows = 0; row < end; row += rows) {
       const bool in_place = kFloats && end - row >= kF32PanelRows && count % 8 == 0;
-      rows = in_place ? (end - row) / kF32PanelRows * kF32PanelRows : std::min(end - row, kF32PanelRows);
+      rows = end - row;
+      if (in_place) {
+        rows -= rows % kF32PanelRows;
+      } else if (rows > kF32PanelRows) {
+        rows = kF32PanelRows;
+      }
       const std::uint8_t* block = args.weights + row * args.row_bytes + at.chunk * kChunkBytes;
       const std::uint8_t* next = args.weights + (ahead.row + row - at.row) * args.row_bytes + ahead.chunk * kChunkBytes;
       const auto multiply = [&](const auto& weights) __attribute__((always_inline)) {
