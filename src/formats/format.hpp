@@ -29,11 +29,12 @@
 // small_block only, one of:
 //   static uint16_t d_bits(const uint8_t* block)                  IEEE half, one scale for the whole block, or
 //   static float scale(const uint8_t* block, int j)               any other coding, of weights j*kScaleStep ...
+//   kExponentAt      optional, with scale: it is 2^(e - 128), e the byte there
 //   static uint16_t m_bits(const uint8_t* block)                  IEEE half; only if kHasMin
 // small_block of 32 only, optional:
-//   template <class V> static Halves<V> halves(const uint8_t* a, const uint8_t* b)
-//                    the u of two blocks: weights 0..15 of a beside those of b, and 16..31 of both, where that is
-//                    cheaper than two groups
+//   template <class V> static Halves<V> halves(typename V::Blocks blocks)
+//                    the u of several blocks side by side: weights 0..15 of each, and 16..31 of each, where that is
+//                    cheaper than a group after the other
 // super_block only, optional, in place of a group of one's own (code_book.hpp makes it of them):
 //   template <class V, int J> static V::U8x32 magnitudes(const uint8_t* block)   |q| of weights 32J .. 32J+31
 //   template <int J> static uint32_t sign_bits(const uint8_t* block)      bit i is set where weight 32J + i < 0, or
@@ -76,15 +77,15 @@ enum class Family : std::uint8_t { float_weight, small_block, super_block };
 
 namespace {
 
-/// Weights of two blocks of 32: first = 0..15 of a | 0..15 of b, second = 16..31 of a | 16..31 of b.
+/// Weights of several blocks of 32: 0..15 of each, and 16..31 of each.
 template <class V>
 struct Halves {
-  typename V::U8x32 first, second;
+  typename V::Sixteens first, second;
 };
 /// Of blocks whose low nibbles are weights 0..15 and whose high nibbles are 16..31.
 template <class V>
-inline Halves<V> nibble_halves(const std::uint8_t* a, const std::uint8_t* b) {
-  const auto bytes = V::join(V::load16(a), V::load16(b));
+inline Halves<V> nibble_halves(typename V::Blocks blocks) {
+  const auto bytes = V::sixteens(blocks);
   return {V::bit_and(bytes, V::fill(15)), V::bit_and(V::template shr<4>(bytes), V::fill(15))};
 }
 

@@ -39,8 +39,8 @@ struct IQ4_NL {
     return V::lookup(iq4_table<V>(), V::nibbles(block + 2));
   }
   template <class V>
-  static Halves<V> halves(const std::uint8_t* a, const std::uint8_t* b) {
-    const Halves<V> index = nibble_halves<V>(a + 2, b + 2);
+  static Halves<V> halves(typename V::Blocks blocks) {
+    const Halves<V> index = nibble_halves<V>(blocks + 2);
     return {V::lookup(iq4_table<V>(), index.first), V::lookup(iq4_table<V>(), index.second)};
   }
 };

@@ -17,6 +17,7 @@ struct MXFP4 {
   static constexpr Family kFamily = Family::small_block;
   static constexpr int kBlockElements = 32;
   static constexpr int kBlockBytes = 17;
+  static constexpr int kExponentAt = 0;
   static constexpr int kMaxU = 24;
   static constexpr int kOffset = 12;
   static constexpr int kScaleStep = 32;
@@ -42,8 +43,8 @@ struct MXFP4 {
     return V::lookup(fp4_table<V>(), V::nibbles(block + 1));
   }
   template <class V>
-  static Halves<V> halves(const std::uint8_t* a, const std::uint8_t* b) {
-    const Halves<V> index = nibble_halves<V>(a + 1, b + 1);
+  static Halves<V> halves(typename V::Blocks blocks) {
+    const Halves<V> index = nibble_halves<V>(blocks + 1);
     return {V::lookup(fp4_table<V>(), index.first), V::lookup(fp4_table<V>(), index.second)};
   }
 };

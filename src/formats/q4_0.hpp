@@ -38,8 +38,8 @@ struct Q4_0 {
     return V::nibbles(block + 2);
   }
   template <class V>
-  static Halves<V> halves(const std::uint8_t* a, const std::uint8_t* b) {
-    return nibble_halves<V>(a + 2, b + 2);
+  static Halves<V> halves(typename V::Blocks blocks) {
+    return nibble_halves<V>(blocks + 2);
   }
 };
 

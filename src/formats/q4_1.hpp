@@ -40,8 +40,8 @@ struct Q4_1 {
     return V::nibbles(block + 4);
   }
   template <class V>
-  static Halves<V> halves(const std::uint8_t* a, const std::uint8_t* b) {
-    return nibble_halves<V>(a + 4, b + 4);
+  static Halves<V> halves(typename V::Blocks blocks) {
+    return nibble_halves<V>(blocks + 4);
   }
 };
 

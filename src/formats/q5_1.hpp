@@ -45,13 +45,8 @@ struct Q5_1 {
     return V::bit_or(V::nibbles(block + 8), fifth);
   }
   template <class V>
-  static Halves<V> halves(const std::uint8_t* a, const std::uint8_t* b) {
-    const Halves<V> low = nibble_halves<V>(a + 8, b + 8);
-    const std::uint32_t fifth_a = le32(a + 4), fifth_b = le32(b + 4);
-    const auto first = V::mask_from_bits((fifth_a & 0xffffu) | (fifth_b << 16));
-    const auto second = V::mask_from_bits((fifth_a >> 16) | (fifth_b & 0xffff0000u));
-    return {V::bit_or(low.first, V::bit_and(first, V::fill(16))),
-            V::bit_or(low.second, V::bit_and(second, V::fill(16)))};
+  static Halves<V> halves(typename V::Blocks blocks) {
+    return V::set_where(nibble_halves<V>(blocks + 8), blocks + 4, 16);
   }
 };
 

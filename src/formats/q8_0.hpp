@@ -35,9 +35,8 @@ struct Q8_0 {
     return V::bit_xor(V::load32(block + 2), V::fill(128));
   }
   template <class V>
-  static Halves<V> halves(const std::uint8_t* a, const std::uint8_t* b) {
-    return {V::bit_xor(V::join(V::load16(a + 2), V::load16(b + 2)), V::fill(128)),
-            V::bit_xor(V::join(V::load16(a + 18), V::load16(b + 18)), V::fill(128))};
+  static Halves<V> halves(typename V::Blocks blocks) {
+    return {V::bit_xor(V::sixteens(blocks + 2), V::fill(128)), V::bit_xor(V::sixteens(blocks + 18), V::fill(128))};
   }
 };
 

@@ -13,6 +13,11 @@ struct Avx2Vocabulary {
   using Block = const std::uint8_t*;
   using U8x16 = __m128i;
   using U8x32 = __m256i;
+  using Sixteens = U8x32;  ///< 16 bytes of each of some blocks
+  struct Blocks {
+    const std::uint8_t *first, *second;
+    Blocks operator+(int byte) const { return {first + byte, second + byte}; }
+  };
 
   static U8x32 load32(const std::uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
   static U8x16 load16(const std::uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
@@ -36,18 +41,32 @@ struct Avx2Vocabulary {
     return _mm256_shuffle_epi8(_mm256_set1_epi32(static_cast<int>(four)),
                                _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303));
   }
+  static U8x32 sixteens(Blocks blocks) { return join(load16(blocks.first), load16(blocks.second)); }
+  /// Sets bit `value` of byte i of first and second (formats::Halves) where bit i, 16 + i of the 32 at `bits` is set.
+  template <class Halves>
+  static Halves set_where(Halves u, Blocks bits, std::uint8_t value) {
+    std::uint32_t a, b;
+    std::memcpy(&a, bits.first, 4);
+    std::memcpy(&b, bits.second, 4);
+    return {bit_or(u.first, bit_and(mask_from_bits((a & 0xffffU) | (b << 16)), fill(value))),
+            bit_or(u.second, bit_and(mask_from_bits((a >> 16) | (b & 0xffff0000U)), fill(value)))};
+  }
   static U8x32 fill(std::uint8_t value) { return _mm256_set1_epi8(static_cast<char>(value)); }
   static U8x32 nibbles(const std::uint8_t* p) {
     const U8x16 bytes = load16(p);
     return bit_and(join(bytes, _mm_srli_epi16(bytes, 4)), fill(15));
   }
   static U8x32 mask_from_bits(std::uint32_t bits) {
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+    return _mm256_movm_epi8(bits);
+#else
     // Each byte gets the byte of `bits` that holds its bit; all other bits are then set, so that the
     // byte is 0xff exactly if its own bit was.
     const __m256i source = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
     const __m256i others = _mm256_set1_epi64x(0x7fbfdfeff7fbfdfe);
     const __m256i spread = _mm256_shuffle_epi8(_mm256_set1_epi32(static_cast<int>(bits)), source);
     return _mm256_cmpeq_epi8(_mm256_or_si256(spread, others), _mm256_set1_epi8(-1));
+#endif
   }
 
   /// The low bits of `bits`, in order, where `mask` has ones.

@@ -46,8 +46,12 @@ struct Isa {
     }
     if (kSeveralFields<F>) return {.lanes = 5, .gemm = 5};
     if (kSuper) return {.lanes = F::kMaxU == 3 ? 1 : 3, .gemm = F::kMaxU == 3 ? 5 : 3};
-    if (kWholeBytes<F> || !Interleavable<F>) return {.lanes = 3, .gemm = 3};
-    return {.lanes = F::kMaxU == 31 && F::kHasMin ? 1 : 2, .gemm = 9, .lane_columns = 8};  // 1: Q5_1
+    if (kWholeBytes<F>) return {.lanes = 3, .gemm = 3};
+    if (!Interleavable<F>) {
+      constexpr std::size_t kGemm = kWideBlocks<F> ? 5 : 3;
+      return {.lanes = kGemm, .gemm = kGemm};
+    }
+    return {.lanes = F::kMaxU == 31 && F::kHasMin ? 1 : 5, .gemm = 9, .lane_columns = 8};  // 1: Q5_1
   }
 };
 

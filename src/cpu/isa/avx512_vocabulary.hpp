@@ -9,13 +9,41 @@ namespace {
 struct Avx512Vocabulary {
   using U8x16 = __m128i;
   using U8x64 = __m512i;
+  using Sixteens = U8x64;
+  /// Two blocks of each of two rows, `next` bytes apart.
+  struct Blocks {
+    const std::uint8_t *first, *second;
+    std::size_t next;
+    Blocks operator+(int byte) const { return {first + byte, second + byte, next}; }
+  };
 
   static U8x16 u64x2(std::uint64_t a, std::uint64_t b) { return Avx2Vocabulary::u64x2(a, b); }
   static U8x64 load64(const std::uint8_t* p) { return _mm512_loadu_si512(p); }
   /// 32 bytes, twice.
   static U8x64 load32_twice(const std::uint8_t* p) { return _mm512_broadcast_i64x4(Avx2Vocabulary::load32(p)); }
+  static U8x64 sixteens(Blocks blocks) {
+    // Masked broadcasts from memory are loads without shuffles.
+    using V = Avx2Vocabulary;
+    U8x64 v = _mm512_castsi128_si512(V::load16(blocks.first));
+    v = _mm512_inserti32x4(v, V::load16(blocks.first + blocks.next), 1);
+    v = _mm512_inserti32x4(v, V::load16(blocks.second), 2);
+    return _mm512_inserti32x4(v, V::load16(blocks.second + blocks.next), 3);
+  }
+  /// Sets bit `value` of byte i of first and second (formats::Halves) where bit i, 16 + i of the 32 at `bits` is set;
+  /// reads 16 bytes there.
+  template <class Halves>
+  static Halves set_where(Halves u, Blocks bits, std::uint8_t value) {
+    const U8x64 each = _mm512_set1_epi64(static_cast<long long>(0x8040201008040201));
+    const auto set = [&](U8x64 to, U8x64 eight_times) {
+      return _mm512_mask_add_epi8(to, _mm512_test_epi8_mask(eight_times, each), to, fill(value));
+    };
+    const U8x64 words = sixteens(bits);
+    return {set(u.first, lookup_in(words, Avx2Vocabulary::u64x2(0, 0x0101010101010101))),
+            set(u.second, lookup_in(words, Avx2Vocabulary::u64x2(0x0202020202020202, 0x0303030303030303)))};
+  }
   static U8x64 fill(std::uint8_t value) { return _mm512_set1_epi32(0x01010101 * value); }
   static U8x64 bit_and(U8x64 a, U8x64 b) { return _mm512_and_si512(a, b); }
+  static U8x64 bit_xor(U8x64 a, U8x64 b) { return _mm512_xor_si512(a, b); }
   static U8x64 bit_or(U8x64 a, U8x64 b) { return _mm512_or_si512(a, b); }
   /// Shifts 16-bit words right: only bits that stay in their byte mean anything.
   template <int N>
@@ -29,6 +57,8 @@ struct Avx512Vocabulary {
     constexpr long long kLow = (Low & 31) * 0x100000001, kHigh = (High & 31) * 0x100000001;
     return _mm512_rolv_epi32(a, _mm512_setr_epi64(kLow, kLow, kLow, kLow, kHigh, kHigh, kHigh, kHigh));
   }
+  /// Bytes of each 16 of `bytes`.
+  static U8x64 lookup_in(U8x64 bytes, U8x16 index) { return _mm512_shuffle_epi8(bytes, _mm512_broadcast_i32x4(index)); }
   static U8x64 lookup(U8x16 table, U8x64 index) { return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), index); }
 };
 

@@ -4,6 +4,7 @@
 
 #include "cpu/isa/avx512_vocabulary.hpp"
 #include "cpu/kernels/x86/avx2_dot.hpp"
+#include "cpu/kernels/x86/avx512_gemv_small.hpp"
 #include "formats/code_book.hpp"
 
 namespace quantlinear::cpu {
@@ -13,6 +14,11 @@ inline __m512i load512(const void* p) { return _mm512_loadu_si512(p); }
 
 struct Avx512Dot {
   using Lanes = Avx512Lanes;
+  template <class F, class Meta>
+    requires(kWideBlocks<F> && sizeof(Meta) == sizeof(A8Meta))
+  static std::size_t by_sixteen_rows(const ProductArgs& args) {
+    return gemv_by_sixteen_rows<F>(args);
+  }
   static constexpr bool kFieldsByVectors = true;  ///< SixBitFields: measured
   /// Formats of magnitudes and signs: the sign goes to the activations, by one masked subtraction.
   template <class F>

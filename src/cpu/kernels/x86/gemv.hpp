@@ -100,10 +100,17 @@ template <class F, class Meta, class Dot, int C>
   }
 }
 
+/// Whether Dot takes sixteen rows at a time, as far as they go: by_sixteen_rows returns the first row it left.
+template <class F, class Meta, class Dot>
+inline constexpr bool kSixteenRows =
+    requires(const ProductArgs& args) { Dot::template by_sixteen_rows<F, Meta>(args); };
+
 /// All rows of the call, up to kGemvColumns columns a pass; the rows stay in the caches between passes.
 template <class F, class Meta, class Dot>
 void gemv(const ProductArgs& args) noexcept {
-  for (std::size_t row = args.row_begin, step = 8; row < args.row_end; row += step) {
+  std::size_t row = args.row_begin;
+  if constexpr (kSixteenRows<F, Meta, Dot>) row = Dot::template by_sixteen_rows<F, Meta>(args);
+  for (std::size_t step = 8; row < args.row_end; row += step) {
     const Rows8 rows(args.weights, args.row_bytes, row, args.row_end);
     step = rows.count;
     const auto pass = [&]<int C>(std::size_t c0) {

@@ -73,8 +73,8 @@ template <class F, int J>
 [[gnu::always_inline]] inline UnitWeights<F> unit_weights(const std::uint8_t* a, const std::uint8_t* b) {
   if constexpr (kUnitRegisters<F> == 1) {
     return {{F::template group<V, J>(a)}};
-  } else if constexpr (requires { F::template halves<V>(a, b); }) {
-    const auto halves = F::template halves<V>(a, b);
+  } else if constexpr (requires { F::template halves<V>({a, b}); }) {
+    const auto halves = F::template halves<V>({a, b});
     return {{halves.first, halves.second}};
   } else {
     const __m256i first = F::template group<V, J>(a);

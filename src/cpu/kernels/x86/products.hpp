@@ -56,6 +56,7 @@ struct IntegerProduct {
     if (kLanes && m >= From.lanes) {
       return {"gemv", "blocks interleaved in the cache, 16 rows at a time", kInterleavedRows, From.lane_columns};
     }
+    if (kSixteenRows<F, GemvMeta, Dot>) return {"gemv", "blocks read in place, 16 rows at a time", 16, kGemvColumns};
     return {"gemv", "blocks read in place, 8 rows at a time", 8, kGemvColumns};
   }
 };
