@@ -45,18 +45,9 @@ struct IQ4_XS {
 
   template <class V>
   static typename V::U8x16 scales(const std::uint8_t* block) {
-    // Nibbles to bytes, then two bits to bytes, then minus 32 without a carry between bytes.
-    std::uint64_t low = le32(block + 4);
-    low = (low | (low << 16)) & 0x0000ffff0000ffffu;
-    low = (low | (low << 8)) & 0x00ff00ff00ff00ffu;
-    low = (low | (low << 4)) & 0x0f0f0f0f0f0f0f0fu;
-    std::uint64_t high = le16(block + 2);
-    high = (high | (high << 24)) & 0x000000ff000000ffu;
-    high = (high | (high << 12)) & 0x000f000f000f000fu;
-    high = (high | (high << 6)) & 0x0303030303030303u;
-    const std::uint64_t flipped = (low | (high << 4)) ^ 0x2020202020202020u;
-    const std::uint64_t negative = flipped & 0x2020202020202020u;
-    return V::u64x2(flipped | (negative << 1) | (negative << 2), 0);
+    const std::uint64_t low = deposit<V, 0x0f0f0f0f0f0f0f0fu>(le32(block + 4));
+    const std::uint64_t high = deposit<V, 0x3030303030303030u>(le16(block + 2));
+    return V::sub16(V::u64x2(low | high, 0), 32);
   }
   template <class V>
   static Quads<V, 2> lane_scales(typename V::Block block) {

@@ -43,12 +43,16 @@ struct Q3_K {
 
   template <class V>
   static typename V::U8x16 scales(const std::uint8_t* block) {
-    const std::uint64_t low = le64(block + 96);
-    const std::uint64_t top = le32(block + 104);
-    // Two bits of each byte of `top` to bits 4..5, for scales 0..3 and 4..7 (then 8..11 and 12..15).
-    const std::uint64_t first = ((top << 4) & 0x30303030u) | (((top << 2) & 0x30303030u) << 32);
-    const std::uint64_t last = (top & 0x30303030u) | (((top >> 2) & 0x30303030u) << 32);
-    return V::u64x2(minus32((low & kNibbles) | first), minus32(((low >> 4) & kNibbles) | last));
+    if constexpr (requires { V::nibbles_and_twos(block); }) {
+      return V::sub16(V::nibbles_and_twos(block + 96), 32);
+    } else {
+      const std::uint64_t low = le64(block + 96);
+      const std::uint64_t top = le32(block + 104);
+      // Two bits of each byte of `top` to bits 4..5, for scales 0..3 and 4..7 (then 8..11 and 12..15).
+      const std::uint64_t first = ((top << 4) & 0x30303030u) | (((top << 2) & 0x30303030u) << 32);
+      const std::uint64_t last = (top & 0x30303030u) | (((top >> 2) & 0x30303030u) << 32);
+      return V::sub16(V::u64x2((low & kNibbles) | first, ((low >> 4) & kNibbles) | last), 32);
+    }
   }
   template <class V>
   static Quads<V, 4> lane_scales(typename V::Block block) {
@@ -78,13 +82,6 @@ struct Q3_K {
 
  private:
   static constexpr std::uint64_t kNibbles = 0x0f0f0f0f0f0f0f0fu;
-  /// Subtracts 32 from each byte below 64: adding 224 without a carry between bytes.
-  static std::uint64_t minus32(std::uint64_t bytes) {
-    // byte < 64: bit 5 flips, and bits 6, 7 are set exactly where it was clear
-    const std::uint64_t flipped = bytes ^ 0x2020202020202020u;
-    const std::uint64_t negative = flipped & 0x2020202020202020u;
-    return flipped | (negative << 1) | (negative << 2);
-  }
 };
 
 }  // namespace

@@ -42,20 +42,37 @@ struct Avx2Vocabulary {
                                _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303));
   }
   static U8x32 sixteens(Blocks blocks) { return join(load16(blocks.first), load16(blocks.second)); }
-  /// Sets bit `value` of byte i of first and second (formats::Halves) where bit i, 16 + i of the 32 at `bits` is set.
+  /// Sets bit `value` of byte i of first and second (formats::Halves) where bit i, 16 + i of the 32 at `bits` is set;
+  /// reads 16 bytes there.
   template <class Halves>
   static Halves set_where(Halves u, Blocks bits, std::uint8_t value) {
-    std::uint32_t a, b;
-    std::memcpy(&a, bits.first, 4);
-    std::memcpy(&b, bits.second, 4);
-    return {bit_or(u.first, bit_and(mask_from_bits((a & 0xffffU) | (b << 16)), fill(value))),
-            bit_or(u.second, bit_and(mask_from_bits((a >> 16) | (b & 0xffff0000U)), fill(value)))};
+    const U8x32 each = _mm256_set1_epi64x(static_cast<long long>(0x8040201008040201));
+    const auto set = [&](U8x32 to, U8x32 eight_times) {
+      return bit_or(to, bit_and(_mm256_cmpeq_epi8(bit_and(eight_times, each), each), fill(value)));
+    };
+    const U8x32 words = sixteens(bits);
+    const auto spread = [&](std::uint64_t low, std::uint64_t high) {
+      return _mm256_shuffle_epi8(words, _mm256_broadcastsi128_si256(u64x2(low, high)));
+    };
+    return {set(u.first, spread(0, 0x0101010101010101)), set(u.second, spread(0x0202020202020202, 0x0303030303030303))};
   }
   static U8x32 fill(std::uint8_t value) { return _mm256_set1_epi8(static_cast<char>(value)); }
   static U8x32 nibbles(const std::uint8_t* p) {
     const U8x16 bytes = load16(p);
     return bit_and(join(bytes, _mm_srli_epi16(bytes, 4)), fill(15));
   }
+#if defined(__AVX512BW__)  // elsewhere the integer units are faster
+  /// 16 numbers of six bits: the nibbles of 8 bytes, low ones first, with two bits each of the 4 bytes after them.
+  static U8x16 nibbles_and_twos(const std::uint8_t* p) {
+    const U8x16 low = load8(p);
+    const U8x16 four = _mm_and_si128(_mm_unpacklo_epi64(low, _mm_srli_epi16(low, 4)), _mm_set1_epi8(15));
+    std::int32_t top;
+    std::memcpy(&top, p + 8, 4);
+    const U8x16 two = _mm_srlv_epi32(_mm_set1_epi32(top), _mm_setr_epi32(0, 2, 4, 6));
+    return _mm_or_si128(four, _mm_slli_epi16(_mm_and_si128(two, _mm_set1_epi8(3)), 4));
+  }
+#endif
+  static U8x16 sub16(U8x16 a, std::uint8_t value) { return _mm_sub_epi8(a, _mm_set1_epi8(static_cast<char>(value))); }
   static U8x32 mask_from_bits(std::uint32_t bits) {
 #if defined(__AVX512BW__) && defined(__AVX512VL__)
     return _mm256_movm_epi8(bits);

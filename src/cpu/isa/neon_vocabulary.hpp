@@ -29,6 +29,7 @@ struct NeonVocabulary {
     const uint32x4_t low = {a, b, c, d}, high = {e, f, g, h};
     return {vreinterpretq_u8_u32(low), vreinterpretq_u8_u32(high)};
   }
+  static U8x16 sub16(U8x16 a, std::uint8_t value) { return vsubq_u8(a, vdupq_n_u8(value)); }
   static U8x32 join(U8x16 low, U8x16 high) { return {low, high}; }
   static U8x16 low_half(U8x32 a) { return a.low; }
   static U8x16 high_half(U8x32 a) { return a.high; }

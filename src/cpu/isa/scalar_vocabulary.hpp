@@ -57,6 +57,11 @@ struct ScalarVocabulary {
     for (int i = 0; i < 32; ++i) r.byte[i] = static_cast<std::uint8_t>(four >> (8 * (i / 8)));
     return r;
   }
+  /// Takes `value` off every byte.
+  static U8x16 sub16(U8x16 a, std::uint8_t value) {
+    for (std::uint8_t& byte : a.byte) byte = static_cast<std::uint8_t>(byte - value);
+    return a;
+  }
   /// The same byte everywhere.
   static U8x32 fill(std::uint8_t value) {
     U8x32 r;

@@ -18,12 +18,17 @@ struct Avx2Dot {
   template <class F, class Meta>
   static constexpr bool kSigned = F::kMaxU > 128 && sizeof(Meta) == sizeof(A8Meta);
 
+  /// What its weights are unpacked with.
+  template <class F, class Meta>
+  using VocabularyOf = std::conditional_t<kSigned<F, Meta>, SignedLookups, V>;
+
   template <class F>
   [[gnu::always_inline]] static __m256i byte_products(__m256i u, __m256i a) {
     if constexpr (F::kMaxU <= 128) {
       return _mm256_maddubs_epi16(u, a);
     } else {
-      const __m256i w = _mm256_sub_epi8(u, _mm256_set1_epi8(static_cast<char>(F::kOffset)));
+      static_assert(F::kOffset == 128);
+      const __m256i w = _mm256_xor_si256(u, _mm256_set1_epi8(-128));
       return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w));
     }
   }
@@ -60,7 +65,7 @@ struct Avx2Dot {
     const ScaleLanesFor<F, C> scales(sub.scales);
     for (int c = 0; c < C; ++c) r.s[c] = _mm256_setzero_si256();
     unroll<8>([&]<int J>() {
-      const __m256i u = F::template group<V, J>(block);
+      const __m256i u = F::template group<VocabularyOf<F, A8Meta>, J>(block);
       const __m256i scale = scales.template lanes<J>();
       for (int c = 0; c < C; ++c) {
         const __m256i products = byte_products<F>(u, load256(x.column(c) + 32 * J));
@@ -120,6 +125,18 @@ struct Avx2Dot {
     }
     return sum;
   }
+
+  /// How many levels of the transposition of a unit's sums of four products fit int16.
+  template <class F, class Meta>
+  static constexpr int kWordLevels = sizeof(Meta) != sizeof(A8Meta) || kUnitRegisters<F> == 1 ? 0
+                                     : 16 * 127 * F::kMaxU <= 32767                           ? 2
+                                     : 8 * 127 * F::kMaxU <= 32767                            ? 1
+                                                                                              : 0;
+  template <class F>
+  [[gnu::always_inline]] static __m256i unit_words(const __m256i (&u)[2], const UnitX<A8Meta, 2>& x) {
+    return _mm256_add_epi16(byte_products<F>(u[0], x.a[0]), byte_products<F>(u[1], x.a[1]));
+  }
+  static __m256i widen_sums(__m256i words) { return _mm256_madd_epi16(words, _mm256_set1_epi16(1)); }
 
   template <class F, class Meta, int C>
   [[gnu::always_inline]] static void unit_sums(const auto& weights, const ChunkX<Meta>& x, int group,

@@ -63,10 +63,12 @@ template <class F, class Meta, class Dot, int C>
       }
     }
     const std::uint8_t* block = rows.base + at;
-    __m256 d = unit_halves(rows, block, [](const std::uint8_t* p) { return F::d_bits(p); });
+    asm("" : "+r"(block));  // or GCC keeps eight addresses that the weights had, in vector registers
+    const auto block_of = [&](int i) { return rows.row(static_cast<std::size_t>(i), 0) - rows.base + block; };
+    __m256 d = halves8(block_of, [](const std::uint8_t* p) { return F::d_bits(p); });
     if constexpr (F::kFactor != 1.0f) d = _mm256_mul_ps(d, _mm256_set1_ps(F::kFactor));
     __m256 dmin{};
-    if constexpr (F::kHasMin) dmin = unit_halves(rows, block, [](const std::uint8_t* p) { return F::dmin_bits(p); });
+    if constexpr (F::kHasMin) dmin = halves8(block_of, [](const std::uint8_t* p) { return F::dmin_bits(p); });
     for (int c = 0; c < C; ++c) {
       const __m256 da = _mm256_broadcast_ss(&x.meta[c].scale[0]);
       total[c] = _mm256_fmadd_ps(_mm256_mul_ps(d, da), _mm256_cvtepi32_ps(sums8(s[c])), total[c]);

@@ -27,7 +27,7 @@ template <class F, class L, std::size_t N>
 template <class F, class L, int C>
 [[gnu::always_inline]] inline void lanes_super(const InterleavedChunk<F>& chunk, std::size_t first_row,
                                                const ChunkX<A8Meta>& x, auto& ahead, typename L::Floats (&totals)[C]) {
-  using Vocabulary = RowLanes<L>;
+  using Vocabulary = LaneVocabulary<F, L>;
   using Reg = typename L::Reg;
   const auto block = chunk.template block<L>(0, first_row);
   const auto scales = F::template lane_scales<Vocabulary>(block);
@@ -65,7 +65,7 @@ template <class F, class L, int C>
 template <class F, class L, int C>
 [[gnu::always_inline]] inline void lanes_small(const InterleavedChunk<F>& chunk, std::size_t first_row, int groups,
                                                const ChunkX<A8Meta>& x, auto& ahead, typename L::Floats (&totals)[C]) {
-  using Vocabulary = RowLanes<L>;
+  using Vocabulary = LaneVocabulary<F, L>;
 #pragma GCC unroll 1
   for (int g = 0; g < groups; ++g) {
     const auto b = static_cast<std::size_t>(g);

@@ -41,13 +41,17 @@ struct UnitX {
   }
 };
 
-/// half(f(block)) of eight rows as f32.
+/// half(f(block)) of eight rows as f32. The halves are put together by the integer units, which have time.
 template <class HalfOf>
 [[gnu::always_inline]] inline __m256 unit_halves(const Rows8& rows, const std::uint8_t* block, HalfOf half_of) {
   asm("" : "+r"(block));  // or GCC keeps eight addresses that the weights had, in vector registers
-  __m128i v = _mm_cvtsi32_si128(half_of(rows.row<0>(block)));
-  unroll<7>([&]<int I>() { v = _mm_insert_epi16(v, half_of(rows.row<I + 1>(block)), I + 1); });
-  return _mm256_cvtph_ps(v);
+  const auto four = [&]<int I>() {
+    const auto two = [&]<int K>() {
+      return std::uint32_t{half_of(rows.row<K>(block))} | std::uint32_t{half_of(rows.row<K + 1>(block))} << 16;
+    };
+    return static_cast<long long>(two.template operator()<I>() | std::uint64_t{two.template operator()<I + 2>()} << 32);
+  };
+  return _mm256_cvtph_ps(_mm_set_epi64x(four.template operator()<4>(), four.template operator()<0>()));
 }
 
 /// Scale J of a block of eight rows; `block` is that of the first row.
@@ -63,24 +67,51 @@ template <class F, int J>
   }
 }
 
+/// What the weights of a unit are unpacked with: V, if Dot does not say.
+template <class F, class Meta, class Dot>
+struct UnitVocabulary {
+  using Type = V;
+};
+template <class F, class Meta, class Dot>
+  requires requires { typename Dot::template VocabularyOf<F, Meta>; }
+struct UnitVocabulary<F, Meta, Dot> {
+  using Type = typename Dot::template VocabularyOf<F, Meta>;
+};
+
 /// The weights of one unit of one row.
 template <class F>
 struct UnitWeights {
   __m256i u[kUnitRegisters<F>];
 };
 /// `a`: the block of the row that holds group J; `b`: the one that holds the group after it.
-template <class F, int J>
+template <class F, class Vocabulary, int J>
 [[gnu::always_inline]] inline UnitWeights<F> unit_weights(const std::uint8_t* a, const std::uint8_t* b) {
   if constexpr (kUnitRegisters<F> == 1) {
-    return {{F::template group<V, J>(a)}};
-  } else if constexpr (requires { F::template halves<V>({a, b}); }) {
-    const auto halves = F::template halves<V>({a, b});
+    return {{F::template group<Vocabulary, J>(a)}};
+  } else if constexpr (requires { F::template halves<Vocabulary>({a, b}); }) {
+    const auto halves = F::template halves<Vocabulary>({a, b});
     return {{halves.first, halves.second}};
   } else {
-    const __m256i first = F::template group<V, J>(a);
-    const __m256i second = F::template group<V, (J + 1) % (F::kBlockElements / 32)>(b);
+    const __m256i first = F::template group<Vocabulary, J>(a);
+    const __m256i second = F::template group<Vocabulary, (J + 1) % (F::kBlockElements / 32)>(b);
     return {{_mm256_permute2x128_si256(first, second, 0x20), _mm256_permute2x128_si256(first, second, 0x31)}};
   }
+}
+
+/// How many levels of the transposition are taken of int16 sums.
+template <class F, class Dot, class Meta>
+consteval int word_levels() {
+  if constexpr (requires { Dot::template kWordLevels<F, Meta>; }) {
+    return Dot::template kWordLevels<F, Meta>;
+  } else {
+    return 0;
+  }
+}
+/// Dwords a0+a1 a2+a3 b0+b1 b2+b3 in each 128-bit lane, each two words that are added by themselves.
+[[gnu::always_inline]] inline __m256i pairs_of_words(__m256i a, __m256i b) {
+  const __m256 x = _mm256_castsi256_ps(a), y = _mm256_castsi256_ps(b);
+  return _mm256_add_epi16(_mm256_castps_si256(_mm256_shuffle_ps(x, y, 0x88)),
+                          _mm256_castps_si256(_mm256_shuffle_ps(x, y, 0xdd)));
 }
 
 /// Dot::unit_sums of instruction sets that multiply one row by one column at a time. Two rows at once, so that the
@@ -96,9 +127,23 @@ template <class F, class Dot, class Meta, int C>
       const UnitWeights<F> first = weights.template operator()<4 * H + 2 * Q>();
       const UnitWeights<F> second = weights.template operator()<4 * H + 2 * Q + 1>();
       for (int c = 0; c < C; ++c) {
-        const __m256i two =
-            pairs(Dot::template unit_products<F>(first.u, a[c]), Dot::template unit_products<F>(second.u, a[c]));
-        four[H][c] = Q == 0 ? two : pairs(four[H][c], two);
+        constexpr int kLevels = word_levels<F, Dot, Meta>();
+        if constexpr (kLevels == 0) {
+          const __m256i two =
+              pairs(Dot::template unit_products<F>(first.u, a[c]), Dot::template unit_products<F>(second.u, a[c]));
+          four[H][c] = Q == 0 ? two : pairs(four[H][c], two);
+        } else {
+          __m256i two =
+              pairs_of_words(Dot::template unit_words<F>(first.u, a[c]), Dot::template unit_words<F>(second.u, a[c]));
+          if constexpr (kLevels == 1) two = Dot::widen_sums(two);
+          if constexpr (Q == 0) {
+            four[H][c] = two;
+          } else if constexpr (kLevels == 1) {
+            four[H][c] = pairs(four[H][c], two);
+          } else {
+            four[H][c] = Dot::widen_sums(pairs_of_words(four[H][c], two));
+          }
+        }
       }
     });
   });
@@ -160,7 +205,8 @@ template <class F, class Meta, class Dot, int C>
       }
       HalfSums sums[C];
       const auto weights = [&]<int I>() __attribute__((always_inline)) {
-        return unit_weights<F, J>(rows.row<I>(block), rows.row<I>(next));
+        using Vocabulary = typename UnitVocabulary<F, Meta, Dot>::Type;
+        return unit_weights<F, Vocabulary, J>(rows.row<I>(block), rows.row<I>(next));
       };
       Dot::template unit_sums<F>(weights, x, g, sums);
       step.template operator()<J * kSteps>(g * kSteps, block, [&](int c) { return sums[c].low; });

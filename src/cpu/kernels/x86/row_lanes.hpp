@@ -116,7 +116,8 @@ struct Avx2Lanes : Rows8Lanes {
         const Reg a = broadcast(x.column(c) + at + 4 * (Begin + I));
         Reg p;
         if constexpr (kSigned<F>) {
-          const Reg w = sub8(u[Begin + I], fill8(F::kOffset));
+          static_assert(F::kOffset == 128);
+          const Reg w = bit_xor(u[Begin + I], fill8(128));
           p = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w));
         } else {
           p = _mm256_maddubs_epi16(u[Begin + I], a);
@@ -363,7 +364,7 @@ struct RowLanes {
     return each([&](int i) { return L::shuffle(L::table(table), index.q[i]); });
   }
 
- private:
+ protected:
   [[gnu::always_inline]] static U8x32 each(auto of) {
     U8x32 r;
 #pragma GCC unroll 8
@@ -371,6 +372,20 @@ struct RowLanes {
     return r;
   }
 };
+
+/// As SignedLookups.
+template <class L>
+struct SignedRowLanes : RowLanes<L> {
+  using typename RowLanes<L>::U8x32;
+  using typename RowLanes<L>::U8x16;
+  static U8x32 lookup(U8x16 table, const U8x32& index) {
+    const auto flip = L::fill8(128);
+    const auto signed_table = L::bit_xor(L::table(table), flip);
+    return RowLanes<L>::each([&](int i) { return L::bit_xor(L::shuffle(signed_table, index.q[i]), flip); });
+  }
+};
+template <class F, class L>
+using LaneVocabulary = std::conditional_t<L::template kSigned<F>, SignedRowLanes<L>, RowLanes<L>>;
 
 }  // namespace
 }  // namespace quantlinear::cpu

@@ -18,6 +18,13 @@ namespace {
 
 using formats::Family;
 using V = Avx2Vocabulary;
+/// Bytes looked up for code that takes 128 off them by flipping the sign bit: compilers drop both flips.
+struct SignedLookups : Avx2Vocabulary {
+  static U8x32 lookup(U8x16 table, U8x32 index) {
+    const U8x32 signed_table = _mm256_xor_si256(_mm256_broadcastsi128_si256(table), fill(128));
+    return _mm256_xor_si256(_mm256_shuffle_epi8(signed_table, index), fill(128));
+  }
+};
 
 /// f.template operator()<0>() ... <N-1>(): loops whose index must be a constant.
 template <int N, class Function>
