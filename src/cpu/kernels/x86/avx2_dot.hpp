@@ -4,6 +4,7 @@
 // sub-scale while it widens) + vpaddd; offsets and mins go through the sums of the activations.
 #pragma once
 
+#include "cpu/isa/avx2_unit_vocabulary.hpp"
 #include "cpu/kernels/x86/gemv.hpp"
 #include "cpu/kernels/x86/row_lanes.hpp"
 
@@ -21,6 +22,18 @@ struct Avx2Dot {
   /// What its weights are unpacked with.
   template <class F, class Meta>
   using VocabularyOf = std::conditional_t<kSigned<F, Meta>, SignedLookups, V>;
+
+  /// Formats that unpack by quarters, with units of 16 of different groups side by side: fewer registers of sub-scales,
+  /// and where the halves of a group are in two registers, their products are added in int16 before they are widened.
+  template <class F>
+  static consteval bool by_quarters() {
+    if constexpr (requires { F::kQuarterOrder; }) {
+      const bool halves_of_groups = F::kQuarterOrder == formats::kNibbleQuarters && F::kMaxU <= 64;
+      return F::kScaleStep == 32 && (halves_of_groups || F::kMaxU > 128);
+    } else {
+      return false;
+    }
+  }
 
   template <class F>
   [[gnu::always_inline]] static __m256i byte_products(__m256i u, __m256i a) {
@@ -59,19 +72,67 @@ struct Avx2Dot {
     }
   }
 
+  /// Whether activations have to be put in the order of the quarters first.
+  template <class F, class Meta>
+  static constexpr bool kReorders = by_quarters<F>() && sizeof(Meta) == sizeof(A8Meta);
+
+  /// 256 activations in the order of the quarters.
+  template <class F>
+  [[gnu::always_inline]] static void reorder(const std::int8_t* a, std::int8_t* out) {
+    const auto* p = reinterpret_cast<const std::uint8_t*>(a);
+    for (int j = 0; j < 4; ++j) {
+      const auto& unit = F::kQuarterOrder.unit[j];
+      for (int i = 0; i < 2; ++i) {
+        store256(out + 64 * j + 32 * i, Avx2UnitVocabulary::units(p + 16 * unit[i], p + 16 * unit[i + 2]));
+      }
+    }
+  }
+
+  template <class F, int C>
+  [[gnu::always_inline]] static void sums_by_quarters(const std::uint8_t* block, const SubScales& sub,
+                                                      const ChunkX<A8Meta>& x, LaneSums<F, C>& r) {
+    const __m256i words = _mm256_cvtepi8_epi16(_mm_unpacklo_epi64(sub.scales, sub.scales));
+    // Of two units of 16.
+    const auto scale_of = [&]<int Low, int High>() {
+      constexpr long long kFirst = 0x0100010001000100, kEach = 0x0202020202020202;
+      constexpr long long kLow = kFirst + kEach * (Low / 2), kHigh = kFirst + kEach * (High / 2);
+      return _mm256_shuffle_epi8(words, _mm256_setr_epi64x(kLow, kLow, kHigh, kHigh));
+    };
+    unroll<4>([&]<int J>() {
+      constexpr auto kUnit = F::kQuarterOrder.unit[J];
+      const auto u = F::template quarter<Avx2UnitVocabulary, J>(block);
+      const __m256i scale = scale_of.template operator()<kUnit[0], kUnit[2]>();
+      const __m256i other = scale_of.template operator()<kUnit[1], kUnit[3]>();
+      for (int c = 0; c < C; ++c) {
+        const std::int8_t* a = x.column(c) + 64 * J;
+        const __m256i even = byte_products<F>(u.even, load256(a)), odd = byte_products<F>(u.odd, load256(a + 32));
+        if constexpr (kUnit[0] / 2 == kUnit[1] / 2) {
+          r.s[c] = _mm256_add_epi32(r.s[c], _mm256_madd_epi16(_mm256_add_epi16(even, odd), scale));
+        } else {
+          r.s[c] = _mm256_add_epi32(r.s[c], _mm256_madd_epi16(even, scale));
+          r.s[c] = _mm256_add_epi32(r.s[c], _mm256_madd_epi16(odd, other));
+        }
+      }
+    });
+  }
+
   template <class F, int C>
   [[gnu::always_inline]] static void super_block_sums(const std::uint8_t* block, const SubScales& sub,
                                                       const ChunkX<A8Meta>& x, LaneSums<F, C>& r) {
-    const ScaleLanesFor<F, C> scales(sub.scales);
     for (int c = 0; c < C; ++c) r.s[c] = _mm256_setzero_si256();
-    unroll<8>([&]<int J>() {
-      const __m256i u = F::template group<VocabularyOf<F, A8Meta>, J>(block);
-      const __m256i scale = scales.template lanes<J>();
-      for (int c = 0; c < C; ++c) {
-        const __m256i products = byte_products<F>(u, load256(x.column(c) + 32 * J));
-        r.s[c] = _mm256_add_epi32(r.s[c], _mm256_madd_epi16(products, scale));
-      }
-    });
+    if constexpr (kReorders<F, A8Meta>) {
+      sums_by_quarters<F, C>(block, sub, x, r);
+    } else {
+      const ScaleLanesFor<F, C> scales(sub.scales);
+      unroll<8>([&]<int J>() {
+        const __m256i u = F::template group<VocabularyOf<F, A8Meta>, J>(block);
+        const __m256i scale = scales.template lanes<J>();
+        for (int c = 0; c < C; ++c) {
+          const __m256i products = byte_products<F>(u, load256(x.column(c) + 32 * J));
+          r.s[c] = _mm256_add_epi32(r.s[c], _mm256_madd_epi16(products, scale));
+        }
+      });
+    }
     for (int c = 0; c < C; ++c) {
       if constexpr (F::kOffset != 0 && !kSigned<F, A8Meta>)
         r.s[c] = _mm256_sub_epi32(r.s[c], with_sums<F>(sub.scales, F::kOffset, x.meta[c]));
