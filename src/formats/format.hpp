@@ -40,6 +40,7 @@
 //   template <int J> static uint32_t sign_bits(const uint8_t* block)      bit i is set where weight 32J + i < 0, or
 //   template <class V, int J> static uint32_t sign_indices(const uint8_t* block)
 //                    four indices of 7 bits; bits above the 28th are ignored
+//   template <class W> static W::U8x32 all_sign_indices(const uint8_t* block)    all of them, a byte each; optional
 //   kSixBitFieldAt   super_block only: where 8 sub-scales and 8 mins are in a 12-byte field like that of Q4_K, its
 //   offset
 // super_block only, optional, where 64 weights unpack more cheaply together than as two groups; W is a vocabulary of

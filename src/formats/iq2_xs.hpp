@@ -47,6 +47,10 @@ struct IQ2_XS {
     const std::uint64_t codes = le64(block + 2 + 8 * J);
     return static_cast<std::uint32_t>(extract<V, 0xfe00fe00fe00fe00u>(codes));
   }
+  template <class W>
+  static typename W::U8x32 all_sign_indices(const std::uint8_t* block) {
+    return W::top_sevens(W::load64(block + 2));
+  }
   template <class V, int J>
   static typename V::U8x32 magnitudes(const std::uint8_t* block) {
     const std::uint64_t codes = le64(block + 2 + 8 * J);

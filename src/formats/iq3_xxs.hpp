@@ -41,13 +41,21 @@ struct IQ3_XXS {
 
   template <class V>
   static typename V::U8x16 scales(const std::uint8_t* block) {
-    std::uint32_t nibbles = 0;
-    for (int j = 7; j >= 0; --j) nibbles = (nibbles << 4) | (le32(block + 66 + 4 * j) >> 28);
-    return V::u64x2(odd_nibbles<V>(nibbles), 0);
+    if constexpr (requires { V::top_nibbles_of_dwords(block); }) {
+      return V::twice_plus_one(V::top_nibbles_of_dwords(block + 66));
+    } else {
+      std::uint32_t nibbles = 0;
+      for (int j = 7; j >= 0; --j) nibbles = (nibbles << 4) | (le32(block + 66 + 4 * j) >> 28);
+      return V::u64x2(odd_nibbles<V>(nibbles), 0);
+    }
   }
   template <class V, int J>
   static std::uint32_t sign_indices(const std::uint8_t* block) {
     return le32(block + 66 + 4 * J);
+  }
+  template <class W>
+  static typename W::U8x32 all_sign_indices(const std::uint8_t* block) {
+    return W::spread_sevens(W::load32(block + 66));
   }
   template <class V, int J>
   static typename V::U8x32 magnitudes(const std::uint8_t* block) {

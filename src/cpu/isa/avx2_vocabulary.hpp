@@ -32,7 +32,18 @@ struct Avx2Vocabulary {
   static U8x32 u32x8(std::uint32_t a, std::uint32_t b, std::uint32_t c, std::uint32_t d, std::uint32_t e,
                      std::uint32_t f, std::uint32_t g, std::uint32_t h) {
     const auto i = [](std::uint32_t x) { return static_cast<int>(x); };
+#if defined(__AVX512BW__)
+    // Masked broadcasts from memory are loads without shuffles.
+    const auto four = [&](std::uint32_t p, std::uint32_t q, std::uint32_t r, std::uint32_t s) {
+      __m128i v = _mm_cvtsi32_si128(i(p));
+      v = _mm_mask_set1_epi32(v, 2, i(q));
+      v = _mm_mask_set1_epi32(v, 4, i(r));
+      return _mm_mask_set1_epi32(v, 8, i(s));
+    };
+    return join(four(a, b, c, d), four(e, f, g, h));
+#else
     return _mm256_setr_epi32(i(a), i(b), i(c), i(d), i(e), i(f), i(g), i(h));
+#endif
   }
   static U8x32 join(U8x16 low, U8x16 high) { return _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1); }
   static U8x16 low_half(U8x32 a) { return _mm256_castsi256_si128(a); }
@@ -62,6 +73,15 @@ struct Avx2Vocabulary {
     return bit_and(join(bytes, _mm_srli_epi16(bytes, 4)), fill(15));
   }
 #if defined(__AVX512BW__)  // elsewhere the integer units are faster
+  /// The top four bits of eight qwords, dwords, as bytes 0 .. 7.
+  static U8x16 top_nibbles_of_qwords(const std::uint8_t* p) {
+    return _mm512_cvtepi64_epi8(_mm512_srli_epi64(_mm512_loadu_si512(p), 60));
+  }
+  static U8x16 top_nibbles_of_dwords(const std::uint8_t* p) {
+    return _mm256_cvtepi32_epi8(_mm256_srli_epi32(load32(p), 28));
+  }
+  /// 2a + 1 of each byte.
+  static U8x16 twice_plus_one(U8x16 a) { return _mm_or_si128(_mm_add_epi8(a, a), _mm_set1_epi8(1)); }
   /// 16 numbers of six bits: the nibbles of 8 bytes, low ones first, with two bits each of the 4 bytes after them.
   static U8x16 nibbles_and_twos(const std::uint8_t* p) {
     const U8x16 low = load8(p);
@@ -74,7 +94,7 @@ struct Avx2Vocabulary {
 #endif
   static U8x16 sub16(U8x16 a, std::uint8_t value) { return _mm_sub_epi8(a, _mm_set1_epi8(static_cast<char>(value))); }
   static U8x32 mask_from_bits(std::uint32_t bits) {
-#if defined(__AVX512BW__) && defined(__AVX512VL__)
+#if defined(__AVX512BW__)
     return _mm256_movm_epi8(bits);
 #else
     // Each byte gets the byte of `bits` that holds its bit; all other bits are then set, so that the

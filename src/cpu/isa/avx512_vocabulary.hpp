@@ -1,4 +1,5 @@
-// Byte operations on AVX-512 registers, for formats that unpack 64 weights at a time (`quarter`, formats/format.hpp).
+// Byte operations on AVX-512 registers, for formats that unpack 64 weights at a time (`quarter`, formats/format.hpp) or
+// the signs of a whole block.
 #pragma once
 
 #include "cpu/isa/avx2_vocabulary.hpp"
@@ -8,6 +9,7 @@ namespace {
 
 struct Avx512Vocabulary {
   using U8x16 = __m128i;
+  using U8x32 = __m256i;
   using U8x64 = __m512i;
   using Sixteens = U8x64;
   /// Two blocks of each of two rows, `next` bytes apart.
@@ -59,6 +61,29 @@ struct Avx512Vocabulary {
   }
   /// Bytes of each 16 of `bytes`.
   static U8x64 lookup_in(U8x64 bytes, U8x16 index) { return _mm512_shuffle_epi8(bytes, _mm512_broadcast_i32x4(index)); }
+  static U8x32 load32(const std::uint8_t* p) { return Avx2Vocabulary::load32(p); }
+  /// The high halves of eight qwords.
+  static U8x32 high_dwords(U8x64 a) { return _mm512_cvtepi64_epi32(_mm512_srli_epi64(a, 32)); }
+  /// The top seven bits of 32 words, as bytes.
+  static U8x32 top_sevens(U8x64 words) { return _mm512_cvtepi16_epi8(_mm512_srli_epi16(words, 9)); }
+  /// The low 28 bits of eight dwords as four bytes of seven bits each.
+  static U8x32 spread_sevens(U8x32 a) {
+    const auto next = [](U8x32 to, U8x32 from, int mask) {
+      return _mm256_ternarylogic_epi32(to, from, _mm256_set1_epi32(mask), 0xf8);  // to | (from & mask)
+    };
+    U8x32 r = _mm256_and_si256(a, _mm256_set1_epi32(0x7f));
+    r = next(r, _mm256_slli_epi32(a, 1), 0x7f00);
+    r = next(r, _mm256_slli_epi32(a, 2), 0x7f0000);
+    return next(r, _mm256_slli_epi32(a, 3), 0x7f000000);
+  }
+  /// Bytes of 7 bits: bit 7 makes the parity of each even.
+  static U8x32 with_even_parity(U8x32 sevens) {
+    const __m256i odd = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(0, -128, -128, 0, -128, 0, 0, -128, -128, 0, 0, -128, 0, -128, -128, 0));
+    const __m256i high = _mm256_and_si256(_mm256_srli_epi16(sevens, 4), _mm256_set1_epi8(7));
+    const __m256i low = _mm256_and_si256(sevens, _mm256_set1_epi8(15));
+    return _mm256_or_si256(sevens, _mm256_xor_si256(_mm256_shuffle_epi8(odd, low), _mm256_shuffle_epi8(odd, high)));
+  }
   static U8x64 lookup(U8x16 table, U8x64 index) { return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), index); }
 };
 

@@ -23,6 +23,10 @@ struct Avx512Dot {
   /// Formats of magnitudes and signs: the sign goes to the activations, by one masked subtraction.
   template <class F>
   static constexpr bool kBySigns = requires(const std::uint8_t* b) { F::template magnitudes<V, 0>(b); };
+  /// Of these, those that have indices of signs, which are looked up for a whole block.
+  template <class F>
+  static constexpr bool kIndexedSigns =
+      requires(const std::uint8_t* b) { F::template all_sign_indices<Avx512Vocabulary>(b); };
   /// Formats that unpack 64 weights together, in an order of their own.
   template <class F>
   static constexpr bool kByQuarters = requires(const std::uint8_t* b) { F::template quarter<Avx512Vocabulary, 0>(b); };
@@ -61,10 +65,20 @@ struct Avx512Dot {
         kWords ? _mm512_castsi256_si512(_mm256_cvtepi8_epi16(sub.scales)) : _mm512_cvtepi8_epi32(sub.scales);
     __m512i total[C];
     for (int c = 0; c < C; ++c) total[c] = _mm512_setzero_si512();
+    alignas(32) std::uint64_t signs[4];
+    if constexpr (kIndexedSigns<F>) {
+      using W = Avx512Vocabulary;
+      store256(signs, W::with_even_parity(F::template all_sign_indices<W>(block)));
+      asm volatile("" : "+m"(signs));  // or GCC takes them out of the register again, one by one
+    }
     unroll<4>([&]<int J>() {
       const __m512i u = quarter<F, J>(block);
       [[maybe_unused]] __mmask64 negative = 0;
-      if constexpr (kBySigns<F>) negative = _cvtu64_mask64(formats::signs_of_two_groups<V, F, J>(block));
+      if constexpr (kIndexedSigns<F>) {
+        negative = _cvtu64_mask64(signs[J]);
+      } else if constexpr (kBySigns<F>) {
+        negative = _cvtu64_mask64(formats::signs_of_two_groups<V, F, J>(block));
+      }
       const __m512i scale = unit_scales<F, J, kWords>(scales);
       for (int c = 0; c < C; ++c) {
         __m512i a = load512(x.column(c) + 64 * J);
