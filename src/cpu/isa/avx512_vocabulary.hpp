@@ -43,7 +43,7 @@ struct Avx512Vocabulary {
     return {set(u.first, lookup_in(words, Avx2Vocabulary::u64x2(0, 0x0101010101010101))),
             set(u.second, lookup_in(words, Avx2Vocabulary::u64x2(0x0202020202020202, 0x0303030303030303)))};
   }
-  static U8x64 fill(std::uint8_t value) { return _mm512_set1_epi32(0x01010101 * value); }
+  static U8x64 fill(std::uint8_t value) { return _mm512_set1_epi32(static_cast<int>(0x01010101U * value)); }
   static U8x64 bit_and(U8x64 a, U8x64 b) { return _mm512_and_si512(a, b); }
   static U8x64 bit_xor(U8x64 a, U8x64 b) { return _mm512_xor_si512(a, b); }
   static U8x64 bit_or(U8x64 a, U8x64 b) { return _mm512_or_si512(a, b); }
