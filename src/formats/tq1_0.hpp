@@ -68,6 +68,24 @@ struct TQ1_0 {
           V::bit_or(V::bit_xor(V::bit_and(fifth, kSecondHalf<V>()), fifth), V::bit_and(other, kSecondHalf<V>())));
     }
   }
+  static constexpr QuarterOrder kQuarterOrder = {{{0, 1, 2, 3}, {4, 5, 6, 7}, {8, 9, 14, 15}, {10, 11, 12, 13}}};
+  template <class W, int J>
+  static typename W::U8x64 quarter(const std::uint8_t* block) {
+    // Trits 0 and 1, 2 and 3 of the first 32 bytes; 4 of those and of the next 16, with all four of the last 4; 0 to 3
+    // of those 16.
+    constexpr std::uint64_t kPowers[4] = {0x1111111100000000, 0x3333333322222222, 0x3210444444444444,
+                                          0x3333222211110000};
+    const auto bytes = [&] {
+      if constexpr (J < 2) {
+        return W::load32_twice(block);
+      } else if constexpr (J == 2) {
+        return W::load32_16_4(block);
+      } else {
+        return W::load16_four_times(block + 32);
+      }
+    }();
+    return W::template trits<kPowers[J]>(bytes);
+  }
 
  private:
   template <class V>

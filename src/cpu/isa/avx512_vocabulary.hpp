@@ -43,6 +43,35 @@ struct Avx512Vocabulary {
     return {set(u.first, lookup_in(words, Avx2Vocabulary::u64x2(0, 0x0101010101010101))),
             set(u.second, lookup_in(words, Avx2Vocabulary::u64x2(0x0202020202020202, 0x0303030303030303)))};
   }
+  static U8x64 load16_four_times(const std::uint8_t* p) { return _mm512_broadcast_i32x4(Avx2Vocabulary::load16(p)); }
+  /// 32 bytes, 16 bytes, and four times the 4 bytes after them.
+  static U8x64 load32_16_4(const std::uint8_t* p) {
+    std::int32_t last;
+    std::memcpy(&last, p + 48, 4);
+    const U8x64 v = _mm512_castsi256_si512(load32(p));
+    return _mm512_inserti32x4(_mm512_inserti32x4(v, Avx2Vocabulary::load16(p + 32), 2), _mm_set1_epi32(last), 3);
+  }
+  /// floor(3 * (x * 3^n mod 256) / 256) of bytes x; n of the i-th four of them is hexadecimal digit i of Powers.
+  template <std::uint64_t Powers>
+  static U8x64 trits(U8x64 x) {
+    static constexpr auto kFactors = [] {
+      constexpr std::uint32_t kPowers[5] = {1, 3, 9, 27, 81};
+      struct {
+        alignas(64) std::uint32_t odd[16], even[16];
+      } factors{};
+      for (int i = 0; i < 16; ++i) {
+        factors.odd[i] = 0x00010001U * kPowers[(Powers >> (4 * i)) & 15];
+        factors.even[i] = factors.odd[i] << 8;
+      }
+      return factors;
+    }();
+    // Words whose high byte is x * 3^n mod 256 and whose low byte is zero.
+    const U8x64 even = _mm512_mullo_epi16(x, _mm512_load_si512(kFactors.even));
+    const U8x64 odd = _mm512_mullo_epi16(_mm512_and_si512(x, _mm512_set1_epi16(-256)), _mm512_load_si512(kFactors.odd));
+    const U8x64 low = _mm512_mulhi_epu16(even, _mm512_set1_epi16(3));
+    const U8x64 high = _mm512_mulhi_epu16(odd, _mm512_set1_epi16(3 * 256));
+    return _mm512_ternarylogic_epi32(low, high, _mm512_set1_epi16(0x300), 0xf8);  // low | (high & 0x300)
+  }
   static U8x64 fill(std::uint8_t value) { return _mm512_set1_epi32(static_cast<int>(0x01010101U * value)); }
   static U8x64 bit_and(U8x64 a, U8x64 b) { return _mm512_and_si512(a, b); }
   static U8x64 bit_xor(U8x64 a, U8x64 b) { return _mm512_xor_si512(a, b); }

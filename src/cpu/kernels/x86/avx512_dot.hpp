@@ -83,7 +83,9 @@ struct Avx512Dot {
       for (int c = 0; c < C; ++c) {
         __m512i a = load512(x.column(c) + 64 * J);
         if constexpr (kBySigns<F>) a = _mm512_mask_sub_epi8(a, negative, _mm512_setzero_si512(), a);
-        if constexpr (kWords) {
+        if constexpr (F::kMaxScale == 1) {
+          total[c] = _mm512_dpbusd_epi32(total[c], u, a);
+        } else if constexpr (kWords) {
           total[c] = _mm512_dpwssd_epi32(total[c], _mm512_maddubs_epi16(u, a), scale);
         } else {
           const __m512i products = _mm512_dpbusd_epi32(_mm512_setzero_si512(), u, a);
