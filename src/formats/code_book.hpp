@@ -80,18 +80,6 @@ inline std::uint32_t signs_of_group(const std::uint8_t* block) noexcept {
     }
   }
 }
-/// Of weights 64J .. 64J+63, where the instruction set moves bits to where a mask has ones.
-template <class V, class F, int J>
-inline std::uint64_t signs_of_two_groups(const std::uint8_t* block) noexcept {
-  if constexpr (requires { F::template sign_bits<J>(block); }) {
-    return F::template sign_bits<2 * J>(block) | (std::uint64_t{F::template sign_bits<2 * J + 1>(block)} << 32);
-  } else {
-    const std::uint64_t first = F::template sign_indices<V, 2 * J>(block) & 0x0fffffffu;
-    const std::uint64_t second = F::template sign_indices<V, 2 * J + 1>(block) & 0x0fffffffu;
-    return with_even_parity(V::deposit(first | (second << 28), 0x7f7f7f7f7f7f7f7fu));
-  }
-}
-
 /// Offset + magnitude, or offset - magnitude where the bit of `signs` is set.
 template <class V>
 inline typename V::U8x32 apply_signs(typename V::U8x32 magnitude, std::uint32_t signs, std::uint8_t offset) {

@@ -19,5 +19,16 @@ inline typename V::U8x32 grid_entries(std::uint64_t indices) {
                   iq1_grid[word_of(indices, 3)]);
 }
 
+/// For `codes` of these formats (format.hpp), whose bit 11 is set where delta is negative.
+struct Iq1CodeBook {
+  static constexpr auto& kEntries = iq1_grid;
+  static constexpr int kIndexBits = 11;
+  template <class W, int J>
+  static typename W::U8x64 indexed_weights(typename W::U8x64 entries, typename W::U8x64 codes, const std::uint8_t*) {
+    const auto plus = W::bit_xor(W::template shr<10>(W::and_words(codes, 0x800)), W::fill(2));
+    return W::add(entries, W::template low_bytes_eight_times<J>(plus));
+  }
+};
+
 }  // namespace
 }  // namespace quantlinear::formats

@@ -14,7 +14,7 @@
 namespace quantlinear::formats {
 namespace {
 
-struct IQ1_M {
+struct IQ1_M : Iq1CodeBook {
   static constexpr GgufQuantType kType = GgufQuantType::IQ1_M;
   static constexpr Family kFamily = Family::super_block;
   static constexpr int kBlockElements = 256;
@@ -44,11 +44,15 @@ struct IQ1_M {
 
   template <class V>
   static typename V::U8x16 scales(const std::uint8_t* block) {
-    const auto eight = [&](int at) {
-      const std::uint64_t fields = (le16(block + at) & 0xfffu) | ((le16(block + at + 2) & 0xfffu) << 12);
-      return (deposit<V, 0x0707070707070707u>(fields) << 1) | 0x0101010101010101u;
-    };
-    return V::u64x2(eight(48), eight(52));
+    if constexpr (requires { V::threes_of_words(block); }) {
+      return V::twice_plus_one(V::threes_of_words(block + 48));
+    } else {
+      const auto eight = [&](int at) {
+        const std::uint64_t fields = (le16(block + at) & 0xfffu) | ((le16(block + at + 2) & 0xfffu) << 12);
+        return (deposit<V, 0x0707070707070707u>(fields) << 1) | 0x0101010101010101u;
+      };
+      return V::u64x2(eight(48), eight(52));
+    }
   }
   template <class V, int J>
   static typename V::U8x32 group(const std::uint8_t* block) {
@@ -60,6 +64,10 @@ struct IQ1_M {
     plus = (plus | (plus << 8)) & 0x00880088u;
     plus = (plus | (plus << 4)) & 0x08080808u;
     return V::add(grid, V::each_eight_times(plus >> 2));
+  }
+  template <class W>
+  static typename W::U8x64 codes(const std::uint8_t* block) {
+    return W::select(0xf00, W::template fields<4>(W::load16(block + 32)), W::words_of(W::load32(block)));
   }
 
  private:

@@ -14,7 +14,7 @@
 namespace quantlinear::formats {
 namespace {
 
-struct IQ1_S {
+struct IQ1_S : Iq1CodeBook {
   static constexpr GgufQuantType kType = GgufQuantType::IQ1_S;
   static constexpr Family kFamily = Family::super_block;
   static constexpr int kBlockElements = 256;
@@ -43,15 +43,26 @@ struct IQ1_S {
 
   template <class V>
   static typename V::U8x16 scales(const std::uint8_t* block) {
-    constexpr std::uint64_t kFields = 0x7000700070007000u;
-    const std::uint64_t fields = extract<V, kFields>(le64(block + 34)) | (extract<V, kFields>(le64(block + 42)) << 12);
-    return V::u64x2(deposit<V, 0x0e0e0e0e0e0e0e0eu>(fields) | 0x0101010101010101u, 0);
+    if constexpr (requires { V::top_threes_of_words(block); }) {
+      return V::twice_plus_one(V::top_threes_of_words(block + 34));
+    } else {
+      constexpr std::uint64_t kFields = 0x7000700070007000u;
+      const std::uint64_t fields =
+          extract<V, kFields>(le64(block + 34)) | (extract<V, kFields>(le64(block + 42)) << 12);
+      return V::u64x2(deposit<V, 0x0e0e0e0e0e0e0e0eu>(fields) | 0x0101010101010101u, 0);
+    }
   }
   template <class V, int J>
   static typename V::U8x32 group(const std::uint8_t* block) {
     const std::uint32_t bits = le16(block + 34 + 2 * J);
     const auto grid = grid_entries<V>(four_indices<V, 0x0700070007000700u>(le32(block + 2 + 4 * J), bits));
     return V::add(grid, V::fill((bits & 0x8000u) != 0 ? 0 : 2));
+  }
+  template <class W>
+  static typename W::U8x64 codes(const std::uint8_t* block) {
+    const auto bits = W::four_times(W::load16(block + 34));
+    const auto index = W::select(0x700, W::template shl<8>(W::shr_by_threes(bits)), W::words_of(W::load32(block + 2)));
+    return W::select(0x800, W::template shr<4>(bits), index);
   }
 };
 

@@ -53,6 +53,16 @@ struct IQ2_S {
     const auto entry = [&](int i) { return iq2_s_grid[word_of(indices, i)]; };
     return V::u64x4(entry(0), entry(1), entry(2), entry(3));
   }
+  static constexpr auto& kEntries = iq2_s_grid;
+  static constexpr int kIndexBits = 10;
+  template <class W>
+  static typename W::U8x64 codes(const std::uint8_t* block) {
+    return W::select(0x300, W::template fields<2>(W::load8(block + 66)), W::words_of(W::load32(block + 2)));
+  }
+  template <class W, int J>
+  static typename W::U8x64 indexed_weights(typename W::U8x64 entries, typename W::U8x64, const std::uint8_t* block) {
+    return W::plus_or_minus(kOffset, entries, le64(block + 34 + 8 * J));
+  }
   template <class V, int J>
   static typename V::U8x32 group(const std::uint8_t* block) {
     return signed_group<V, IQ2_S, J>(block);

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "formats/code_book.hpp"
+#include "formats/code_words.hpp"
 #include "formats/format.hpp"
 #include "formats/tables/iq2_xs_grid.hpp"
 
@@ -47,15 +48,17 @@ struct IQ2_XS {
     const std::uint64_t codes = le64(block + 2 + 8 * J);
     return static_cast<std::uint32_t>(extract<V, 0xfe00fe00fe00fe00u>(codes));
   }
-  template <class W>
-  static typename W::U8x32 all_sign_indices(const std::uint8_t* block) {
-    return W::top_sevens(W::load64(block + 2));
-  }
   template <class V, int J>
   static typename V::U8x32 magnitudes(const std::uint8_t* block) {
     const std::uint64_t codes = le64(block + 2 + 8 * J);
     const auto entry = [&](int i) { return iq2_xs_grid[(codes >> (16 * i)) & 511]; };
     return V::u64x4(entry(0), entry(1), entry(2), entry(3));
+  }
+  template <class W, int P>
+  static typename W::U8x64 plane(const std::uint8_t* block) {
+    static constexpr auto kCodes = code_words(iq2_xs_grid, kIq2Magnitudes);
+    const auto all = W::load64(block + 2);
+    return iq2_plane<W, P>(kOffset, W::lookup_words(kCodes.at, all), W::with_even_parity(W::template shr<9>(all)));
   }
   template <class V, int J>
   static typename V::U8x32 group(const std::uint8_t* block) {

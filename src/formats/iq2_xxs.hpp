@@ -8,6 +8,7 @@
 #pragma once
 
 #include "formats/code_book.hpp"
+#include "formats/code_words.hpp"
 #include "formats/format.hpp"
 #include "formats/tables/iq2_xxs_grid.hpp"
 
@@ -52,14 +53,17 @@ struct IQ2_XXS {
   static std::uint32_t sign_indices(const std::uint8_t* block) {
     return le32(block + 6 + 8 * J);
   }
-  template <class W>
-  static typename W::U8x32 all_sign_indices(const std::uint8_t* block) {
-    return W::spread_sevens(W::high_dwords(W::load64(block + 2)));
-  }
   template <class V, int J>
   static typename V::U8x32 magnitudes(const std::uint8_t* block) {
     const std::uint8_t* index = block + 2 + 8 * J;
     return V::u64x4(iq2_xxs_grid[index[0]], iq2_xxs_grid[index[1]], iq2_xxs_grid[index[2]], iq2_xxs_grid[index[3]]);
+  }
+  template <class W, int P>
+  static typename W::U8x64 plane(const std::uint8_t* block) {
+    static constexpr auto kCodes = code_words(iq2_xxs_grid, kIq2Magnitudes);
+    const auto all = W::load64(block + 2);
+    const auto signs = W::with_even_parity(W::template sevens<4>(all));
+    return iq2_plane<W, P>(kOffset, W::lookup_words(kCodes.at, W::low_bytes_of_qwords(all)), signs);
   }
   template <class V, int J>
   static typename V::U8x32 group(const std::uint8_t* block) {

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "formats/code_book.hpp"
+#include "formats/code_words.hpp"
 #include "formats/format.hpp"
 #include "formats/tables/iq3_xxs_grid.hpp"
 
@@ -53,15 +54,20 @@ struct IQ3_XXS {
   static std::uint32_t sign_indices(const std::uint8_t* block) {
     return le32(block + 66 + 4 * J);
   }
-  template <class W>
-  static typename W::U8x32 all_sign_indices(const std::uint8_t* block) {
-    return W::spread_sevens(W::load32(block + 66));
-  }
   template <class V, int J>
   static typename V::U8x32 magnitudes(const std::uint8_t* block) {
     const std::uint8_t* i = block + 2 + 8 * J;
     return V::u32x8(iq3_xxs_grid[i[0]], iq3_xxs_grid[i[1]], iq3_xxs_grid[i[2]], iq3_xxs_grid[i[3]], iq3_xxs_grid[i[4]],
                     iq3_xxs_grid[i[5]], iq3_xxs_grid[i[6]], iq3_xxs_grid[i[7]]);
+  }
+  template <class W, int P>
+  static typename W::U8x64 plane(const std::uint8_t* block) {
+    static constexpr std::uint8_t kMagnitudes[8] = {4, 12, 20, 28, 36, 44, 52, 62};
+    static constexpr auto kCodes = code_words(iq3_xxs_grid, kMagnitudes);
+    const auto all = W::load64(block + 2);
+    const auto codes = W::lookup_words(kCodes.at, P < 2 ? W::even_bytes(all) : W::odd_bytes(all));
+    const auto signs = W::with_even_parity(W::template sevens<0>(W::qwords_of(W::load32(block + 66))));
+    return iq3_plane<W, P>(kMagnitudes, kOffset, codes, signs);
   }
   template <class V, int J>
   static typename V::U8x32 group(const std::uint8_t* block) {

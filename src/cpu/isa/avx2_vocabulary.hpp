@@ -80,6 +80,18 @@ struct Avx2Vocabulary {
   static U8x16 top_nibbles_of_dwords(const std::uint8_t* p) {
     return _mm256_cvtepi32_epi8(_mm256_srli_epi32(load32(p), 28));
   }
+  /// 16 numbers of three bits: four in the low bits of each of four words.
+  static U8x16 threes_of_words(const std::uint8_t* p) {
+    const U8x32 words = _mm256_shuffle_epi8(
+        _mm256_broadcastsi128_si256(load8(p)),
+        _mm256_setr_epi64x(0x0100010001000100, 0x0302030203020302, 0x0504050405040504, 0x0706070607060706));
+    const U8x32 threes = _mm256_srlv_epi16(words, _mm256_set1_epi64x(0x0009000600030000));
+    return _mm256_cvtepi16_epi8(_mm256_and_si256(threes, _mm256_set1_epi16(7)));
+  }
+  /// Bits 12 .. 14 of eight words, as bytes.
+  static U8x16 top_threes_of_words(const std::uint8_t* p) {
+    return _mm_cvtepi16_epi8(_mm_and_si128(_mm_srli_epi16(load16(p), 12), _mm_set1_epi16(7)));
+  }
   /// 2a + 1 of each byte.
   static U8x16 twice_plus_one(U8x16 a) { return _mm_or_si128(_mm_add_epi8(a, a), _mm_set1_epi8(1)); }
   /// 16 numbers of six bits: the nibbles of 8 bytes, low ones first, with two bits each of the 4 bytes after them.

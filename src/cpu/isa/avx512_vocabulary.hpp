@@ -90,30 +90,106 @@ struct Avx512Vocabulary {
   }
   /// Bytes of each 16 of `bytes`.
   static U8x64 lookup_in(U8x64 bytes, U8x16 index) { return _mm512_shuffle_epi8(bytes, _mm512_broadcast_i32x4(index)); }
+  static U8x16 load8(const std::uint8_t* p) { return Avx2Vocabulary::load8(p); }
+  static U8x16 load16(const std::uint8_t* p) { return Avx2Vocabulary::load16(p); }
   static U8x32 load32(const std::uint8_t* p) { return Avx2Vocabulary::load32(p); }
-  /// The high halves of eight qwords.
-  static U8x32 high_dwords(U8x64 a) { return _mm512_cvtepi64_epi32(_mm512_srli_epi64(a, 32)); }
-  /// The top seven bits of 32 words, as bytes.
-  static U8x32 top_sevens(U8x64 words) { return _mm512_cvtepi16_epi8(_mm512_srli_epi16(words, 9)); }
-  /// The low 28 bits of eight dwords as four bytes of seven bits each.
-  static U8x32 spread_sevens(U8x32 a) {
-    const auto next = [](U8x32 to, U8x32 from, int mask) {
-      return _mm256_ternarylogic_epi32(to, from, _mm256_set1_epi32(mask), 0xf8);  // to | (from & mask)
-    };
-    U8x32 r = _mm256_and_si256(a, _mm256_set1_epi32(0x7f));
-    r = next(r, _mm256_slli_epi32(a, 1), 0x7f00);
-    r = next(r, _mm256_slli_epi32(a, 2), 0x7f0000);
-    return next(r, _mm256_slli_epi32(a, 3), 0x7f000000);
-  }
-  /// Bytes of 7 bits: bit 7 makes the parity of each even.
-  static U8x32 with_even_parity(U8x32 sevens) {
-    const __m256i odd = _mm256_broadcastsi128_si256(
-        _mm_setr_epi8(0, -128, -128, 0, -128, 0, 0, -128, -128, 0, 0, -128, 0, -128, -128, 0));
-    const __m256i high = _mm256_and_si256(_mm256_srli_epi16(sevens, 4), _mm256_set1_epi8(7));
-    const __m256i low = _mm256_and_si256(sevens, _mm256_set1_epi8(15));
-    return _mm256_or_si256(sevens, _mm256_xor_si256(_mm256_shuffle_epi8(odd, low), _mm256_shuffle_epi8(odd, high)));
-  }
+  static U8x64 add(U8x64 a, U8x64 b) { return _mm512_add_epi8(a, b); }
   static U8x64 lookup(U8x16 table, U8x64 index) { return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(table), index); }
+  /// Offset + a, or offset - a where the bit of `signs` is set.
+  static U8x64 plus_or_minus(std::uint8_t offset, U8x64 a, std::uint64_t signs) {
+    return _mm512_mask_sub_epi8(add(fill(offset), a), _cvtu64_mask64(signs), fill(offset), a);
+  }
+
+  // 32 words, for code books.
+  static U8x64 words_of(U8x32 bytes) { return _mm512_cvtepu8_epi16(bytes); }
+  static U8x64 even_bytes(U8x64 a) { return and_words(a, 0xff); }
+  static U8x64 odd_bytes(U8x64 a) { return shr<8>(a); }
+  /// The low four bytes of each qword.
+  static U8x64 low_bytes_of_qwords(U8x64 a) {
+    constexpr auto kSource = [](int at) {
+      return static_cast<long long>(0x8003800280018000) + 0x0001000100010001 * at;
+    };
+    return _mm512_shuffle_epi8(a, _mm512_setr_epi64(kSource(0), kSource(8), kSource(0), kSource(8), kSource(0),
+                                                    kSource(8), kSource(0), kSource(8)));
+  }
+  static U8x64 qwords_of(U8x32 dwords) { return _mm512_cvtepu32_epi64(dwords); }
+  /// Four times seven bits from byte At of each qword on.
+  template <int At>
+  static U8x64 sevens(U8x64 qwords) {
+    constexpr auto kSource = [](int at) { return 0x0302020101000100 + 0x0101010101010101 * (At + at); };
+    const U8x64 words = _mm512_shuffle_epi8(qwords, _mm512_setr_epi64(kSource(0), kSource(8), kSource(0), kSource(8),
+                                                                      kSource(0), kSource(8), kSource(0), kSource(8)));
+    return and_words(_mm512_srlv_epi16(words, _mm512_set1_epi64(0x0005000600070000)), 0x7f);
+  }
+  /// Words of seven bits: bit 7 makes the parity even.
+  static U8x64 with_even_parity(U8x64 sevens) {
+    const U8x64 nibble = and_words(bit_xor(sevens, shr<4>(sevens)), 15);
+    return bit_or(sevens, lookup(u64x2(0x8000008000808000, 0x0080800080000080), nibble));
+  }
+  static U8x64 and_words(U8x64 words, std::uint16_t mask) {
+    return _mm512_and_si512(words, _mm512_set1_epi16(static_cast<short>(mask)));
+  }
+  template <int N>
+  static U8x64 shl(U8x64 words) {
+    return _mm512_slli_epi16(words, N);
+  }
+  /// Each bit from a where the mask has a one, else from b.
+  static U8x64 select(std::uint16_t mask, U8x64 a, U8x64 b) {
+    return _mm512_ternarylogic_epi32(_mm512_set1_epi16(static_cast<short>(mask)), a, b, 0xca);
+  }
+  /// Numbers of so many bits, one after the other, each from bit 8 of a word on; other bits mean nothing.
+  template <int Bits>
+  static U8x64 fields(U8x16 numbers) {
+    static constexpr auto kSource = [] {
+      struct {
+        alignas(64) std::uint16_t byte[32], shift[32];
+      } source{};
+      for (int i = 0; i < 32; ++i) {
+        source.byte[i] = static_cast<std::uint16_t>(0x80 | (Bits * i / 8) << 8);
+        source.shift[i] = static_cast<std::uint16_t>(Bits * i % 8);
+      }
+      return source;
+    }();
+    const U8x64 bytes = _mm512_shuffle_epi8(_mm512_broadcast_i32x4(numbers), _mm512_load_si512(kSource.byte));
+    return _mm512_srlv_epi16(bytes, _mm512_load_si512(kSource.shift));
+  }
+  /// Each of eight words four times.
+  static U8x64 four_times(U8x16 eight) {
+    constexpr auto kSource = [](int i) { return 0x0100010001000100 + 0x0202020202020202 * i; };
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(eight),
+                               _mm512_setr_epi64(kSource(0), kSource(1), kSource(2), kSource(3), kSource(4), kSource(5),
+                                                 kSource(6), kSource(7)));
+  }
+  /// Shifts four words right by 0, 3, 6 and 9, and so on.
+  static U8x64 shr_by_threes(U8x64 words) { return _mm512_srlv_epi16(words, _mm512_set1_epi64(0x0009000600030000)); }
+  /// Words 8J .. 8J + 7: the low byte of each, eight times.
+  template <int J>
+  static U8x64 low_bytes_eight_times(U8x64 words) {
+    constexpr auto kSource = [](int i) { return 0x0202020202020202 * i; };
+    return _mm512_shuffle_epi8(_mm512_shuffle_i64x2(words, words, 0x55 * J),
+                               _mm512_setr_epi64(kSource(0), kSource(1), kSource(2), kSource(3), kSource(4), kSource(5),
+                                                 kSource(6), kSource(7)));
+  }
+  /// table[index]; table is aligned to 64 bytes, and of an index as many bits are used as N has. Two registers of the
+  /// table an instruction.
+  template <std::size_t N>
+  static U8x64 lookup_words(const std::uint16_t (&table)[N], U8x64 index) {
+    return lookup_registers<N / 32>(table, index);
+  }
+
+ private:
+  template <std::size_t Registers>
+  static U8x64 lookup_registers(const std::uint16_t* table, U8x64 index) {
+    if constexpr (Registers == 1) {
+      return _mm512_permutexvar_epi16(index, _mm512_load_si512(table));
+    } else if constexpr (Registers == 2) {
+      return _mm512_permutex2var_epi16(_mm512_load_si512(table), index, _mm512_load_si512(table + 32));
+    } else {
+      const U8x64 low = lookup_registers<Registers / 2>(table, index);
+      const U8x64 high = lookup_registers<Registers / 2>(table + 16 * Registers, index);
+      return _mm512_mask_mov_epi16(low, _mm512_test_epi16_mask(index, _mm512_set1_epi16(16 * Registers)), high);
+    }
+  }
 };
 
 }  // namespace

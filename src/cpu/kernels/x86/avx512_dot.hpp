@@ -20,13 +20,12 @@ struct Avx512Dot {
     return gemv_by_sixteen_rows<F>(args);
   }
   static constexpr bool kFieldsByVectors = true;  ///< SixBitFields: measured
-  /// Formats of magnitudes and signs: the sign goes to the activations, by one masked subtraction.
+  /// Formats of code books that are looked up in registers.
   template <class F>
-  static constexpr bool kBySigns = requires(const std::uint8_t* b) { F::template magnitudes<V, 0>(b); };
-  /// Of these, those that have indices of signs, which are looked up for a whole block.
+  static constexpr bool kByPlanes = requires(const std::uint8_t* b) { F::template plane<Avx512Vocabulary, 0>(b); };
+  /// Formats of larger code books: eight weights at a time, by indices of more than a byte.
   template <class F>
-  static constexpr bool kIndexedSigns =
-      requires(const std::uint8_t* b) { F::template all_sign_indices<Avx512Vocabulary>(b); };
+  static constexpr bool kIndexed = requires(const std::uint8_t* b) { F::template codes<Avx512Vocabulary>(b); };
   /// Formats that unpack 64 weights together, in an order of their own.
   template <class F>
   static constexpr bool kByQuarters = requires(const std::uint8_t* b) { F::template quarter<Avx512Vocabulary, 0>(b); };
@@ -40,11 +39,30 @@ struct Avx512Dot {
   }
   /// Whether activations have to be put in the order of the quarters first.
   template <class F, class Meta>
-  static constexpr bool kReorders = sizeof(Meta) == sizeof(A8Meta) && order<F>() != formats::kPlainQuarters;
+  static constexpr bool kReorders =
+      sizeof(Meta) == sizeof(A8Meta) && (order<F>() != formats::kPlainQuarters || kByPlanes<F>);
 
-  /// 256 activations in the order of the quarters.
+  /// 256 activations in the order of the quarters or planes.
   template <class F>
   [[gnu::always_inline]] static void reorder(const std::int8_t* a, std::int8_t* out) {
+    if constexpr (kByPlanes<F>) {
+      unroll<4>([&]<int P>() {
+        // Every fourth word.
+        static constexpr auto kSource = [] {
+          struct {
+            alignas(64) std::int16_t at[32];
+          } source{};
+          for (int i = 0; i < 32; ++i) source.at[i] = static_cast<std::int16_t>((4 * i + P) % 64);
+          return source;
+        }();
+        const auto half = [&](int i) {
+          return _mm512_castsi512_si256(
+              _mm512_permutex2var_epi16(load512(a + i), load512(kSource.at), load512(a + i + 64)));
+        };
+        _mm512_storeu_si512(out + 64 * P, two(half(0), half(128)));
+      });
+      return;
+    }
     unroll<4>([&]<int J>() {
       // The units of a quarter come from two quarters of the activations.
       constexpr int kFirst = order<F>().unit[J][0] / 4, kLast = order<F>().unit[J][3] / 4;
@@ -55,47 +73,88 @@ struct Avx512Dot {
     });
   }
 
+  template <class F, class Meta>
+  static constexpr bool kAhead = sizeof(Meta) == sizeof(A8Meta) && kIndexed<F>;
+  /// Indices of a whole block by vectors, which are read again from memory; of eight rows at a time, as a load of what
+  /// was stored just before takes long.
+  template <class F>
+  struct Ahead {
+    __m512i codes;
+    alignas(64) std::uint16_t index[32];
+
+    [[gnu::always_inline]] void take(const std::uint8_t* block) {
+      codes = F::template codes<Avx512Vocabulary>(block);
+      constexpr std::uint16_t kMask = (1U << F::kIndexBits) - 1;
+      _mm512_store_si512(index, Avx512Vocabulary::and_words(codes, kMask));
+    }
+    template <int J>
+    [[gnu::always_inline]] __m512i quarter(const std::uint8_t* block) const {
+      const std::uint16_t* i = index + 8 * J;
+      const auto four = [&](int n) {
+        return V::u64x4(F::kEntries[i[n]], F::kEntries[i[n + 1]], F::kEntries[i[n + 2]], F::kEntries[i[n + 3]]);
+      };
+      return F::template indexed_weights<Avx512Vocabulary, J>(two(four(0), four(4)), codes, block);
+    }
+  };
+  template <class F, int C>
+  [[gnu::always_inline]] static void indexed_sums(const std::uint8_t* block, const Ahead<F>& ahead,
+                                                  const SubScales& sub, const ChunkX<A8Meta>& x, LaneSums<F, C>& r) {
+    const auto weights = [&]<int J>() __attribute__((always_inline)) { return ahead.template quarter<J>(block); };
+    block_sums<F, C>(weights, sub, x, r);
+  }
+
   template <class F, int C>
   [[gnu::always_inline]] static void super_block_sums(const std::uint8_t* block, const SubScales& sub,
                                                       const ChunkX<A8Meta>& x, LaneSums<F, C>& r) {
+    const auto weights = [&]<int J>() __attribute__((always_inline)) {
+      if constexpr (kByPlanes<F>) {
+        return F::template plane<Avx512Vocabulary, J>(block);
+      } else {
+        return quarter<F, J>(block);
+      }
+    };
+    block_sums<F, C>(weights, sub, x, r);
+  }
+
+  /// weights<J>() is the J-th quarter or plane.
+  template <class F, int C>
+  [[gnu::always_inline]] static void block_sums(const auto& weights, const SubScales& sub, const ChunkX<A8Meta>& x,
+                                                LaneSums<F, C>& r) {
     // Weights of 7 bits: sums of two products fit int16, and one instruction widens, multiplies by the sub-scale and
     // adds. Larger ones are summed by fours in int32.
     constexpr bool kWords = F::kMaxU <= 128;
-    const __m512i scales =
+    [[maybe_unused]] const __m512i scales =
         kWords ? _mm512_castsi256_si512(_mm256_cvtepi8_epi16(sub.scales)) : _mm512_cvtepi8_epi32(sub.scales);
     __m512i total[C];
     for (int c = 0; c < C; ++c) total[c] = _mm512_setzero_si512();
-    alignas(32) std::uint64_t signs[4];
-    if constexpr (kIndexedSigns<F>) {
-      using W = Avx512Vocabulary;
-      store256(signs, W::with_even_parity(F::template all_sign_indices<W>(block)));
-      asm volatile("" : "+m"(signs));  // or GCC takes them out of the register again, one by one
-    }
-    unroll<4>([&]<int J>() {
-      const __m512i u = quarter<F, J>(block);
-      [[maybe_unused]] __mmask64 negative = 0;
-      if constexpr (kIndexedSigns<F>) {
-        negative = _cvtu64_mask64(signs[J]);
-      } else if constexpr (kBySigns<F>) {
-        negative = _cvtu64_mask64(formats::signs_of_two_groups<V, F, J>(block));
-      }
-      const __m512i scale = unit_scales<F, J, kWords>(scales);
-      for (int c = 0; c < C; ++c) {
-        __m512i a = load512(x.column(c) + 64 * J);
-        if constexpr (kBySigns<F>) a = _mm512_mask_sub_epi8(a, negative, _mm512_setzero_si512(), a);
-        if constexpr (F::kMaxScale == 1) {
-          total[c] = _mm512_dpbusd_epi32(total[c], u, a);
-        } else if constexpr (kWords) {
-          total[c] = _mm512_dpwssd_epi32(total[c], _mm512_maddubs_epi16(u, a), scale);
-        } else {
-          const __m512i products = _mm512_dpbusd_epi32(_mm512_setzero_si512(), u, a);
-          total[c] = _mm512_add_epi32(total[c], _mm512_mullo_epi32(products, scale));
+    if constexpr (kByPlanes<F>) {
+      // Every plane has the same groups in the same places.
+      unroll<4>([&]<int P>() {
+        const __m512i u = weights.template operator()<P>();
+        for (int c = 0; c < C; ++c) total[c] = _mm512_dpbusd_epi32(total[c], u, load512(x.column(c) + 64 * P));
+      });
+      const __m512i scale = plane_scales<F>(sub.scales);
+      for (int c = 0; c < C; ++c) total[c] = _mm512_mullo_epi32(total[c], scale);
+    } else {
+      unroll<4>([&]<int J>() {
+        const __m512i u = weights.template operator()<J>();
+        const __m512i scale = unit_scales<F, J, kWords>(scales);
+        for (int c = 0; c < C; ++c) {
+          const __m512i a = load512(x.column(c) + 64 * J);
+          if constexpr (F::kMaxScale == 1) {
+            total[c] = _mm512_dpbusd_epi32(total[c], u, a);
+          } else if constexpr (kWords) {
+            total[c] = _mm512_dpwssd_epi32(total[c], _mm512_maddubs_epi16(u, a), scale);
+          } else {
+            const __m512i products = _mm512_dpbusd_epi32(_mm512_setzero_si512(), u, a);
+            total[c] = _mm512_add_epi32(total[c], _mm512_mullo_epi32(products, scale));
+          }
         }
-      }
-    });
+      });
+    }
     for (int c = 0; c < C; ++c) {
       r.s[c] = _mm256_add_epi32(_mm512_castsi512_si256(total[c]), _mm512_extracti64x4_epi64(total[c], 1));
-      if constexpr (F::kOffset != 0 && !kBySigns<F>) {
+      if constexpr (F::kOffset != 0) {
         r.s[c] = _mm256_sub_epi32(r.s[c], Avx2Dot::with_sums<F>(sub.scales, F::kOffset, x.meta[c]));
       }
       if constexpr (F::kHasMin && !kMinsOf8<F, A8Meta>) r.m[c] = Avx2Dot::with_sums<F>(sub.mins, 1, x.meta[c]);
@@ -183,9 +242,7 @@ struct Avx512Dot {
   /// 64 weights.
   template <class F, int J>
   [[gnu::always_inline]] static __m512i quarter(const std::uint8_t* block) {
-    if constexpr (kBySigns<F>) {
-      return two(F::template magnitudes<V, 2 * J>(block), F::template magnitudes<V, 2 * J + 1>(block));
-    } else if constexpr (kByQuarters<F>) {
+    if constexpr (kByQuarters<F>) {
       return F::template quarter<Avx512Vocabulary, J>(block);
     } else {
       return two(F::template group<V, 2 * J>(block), F::template group<V, 2 * J + 1>(block));
@@ -214,6 +271,11 @@ struct Avx512Dot {
     const __m512i index =
         _mm512_setr_epi64(kScale(0), kScale(0), kScale(1), kScale(1), kScale(2), kScale(2), kScale(3), kScale(3));
     return Words ? _mm512_permutexvar_epi16(index, scales) : _mm512_permutexvar_epi32(index, scales);
+  }
+  /// Sub-scales of a plane: in dword i that of weights 16i .. 16i + 15.
+  template <class F>
+  [[gnu::always_inline]] static __m512i plane_scales(__m128i scales) {
+    return _mm512_cvtepi8_epi32(F::kScaleStep == 32 ? _mm_unpacklo_epi8(scales, scales) : scales);
   }
   static __m512i two(__m256i low, __m256i high) { return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1); }
 

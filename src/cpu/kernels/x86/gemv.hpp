@@ -21,6 +21,17 @@ struct LaneSums {
   __m256i m[C];
 };
 
+/// What Dot takes from the blocks of eight rows before it multiplies the first one, if anything.
+template <class F, class Meta, class Dot>
+struct AheadOf {
+  using Type = char;
+};
+template <class F, class Meta, class Dot>
+  requires Dot::template
+kAhead<F, Meta> struct AheadOf<F, Meta, Dot> {
+  using Type = typename Dot::template Ahead<F>;
+};
+
 /// acc[c] += all of k, for eight rows and C columns from c0; super-block formats.
 template <class F, class Meta, class Dot, int C>
 [[gnu::noinline]] void gemv_super(const ProductArgs& args, const Rows8& all_rows, std::size_t c0, __m256 (&acc)[C]) {
@@ -28,6 +39,8 @@ template <class F, class Meta, class Dot, int C>
   constexpr bool kReorders = requires { requires Dot::template kReorders<F, Meta>; };
   constexpr int kChunkBytes = ChunkX<Meta>::kColumnBytes;
   alignas(64) std::int8_t reordered[kReorders ? C * kChunkBytes : 1];
+  constexpr bool kAhead = requires { requires Dot::template kAhead<F, Meta>; };
+  typename AheadOf<F, Meta, Dot>::Type ahead_of_row[kAhead ? 8 : 1];
   const Rows8 rows = all_rows;  // copies stay in registers
   __m256 total[C];
   for (int c = 0; c < C; ++c) total[c] = acc[c];
@@ -44,6 +57,10 @@ template <class F, class Meta, class Dot, int C>
     __m256i s[C][8], m[C][8];
     std::conditional_t<kFieldsOf8, SixBitFields, SixBitMins> fields;
     if constexpr (kFieldsOf8) fields.template take<F>(rows, at);
+    if constexpr (kAhead) {
+#pragma GCC unroll 1
+      for (std::size_t i = 0; i < 8; ++i) ahead_of_row[i].take(rows.row(i, at));
+    }
 #pragma GCC unroll 1
     for (std::size_t i = 0; i < 8; ++i) {
       prefetch<F::kBlockBytes>(rows.row(i, ahead));
@@ -56,7 +73,11 @@ template <class F, class Meta, class Dot, int C>
         sub = sub_scales<F>(block);
         if constexpr (kMinsOf8<F, Meta>) fields.take(i, sub);
       }
-      Dot::template super_block_sums<F, C>(block, sub, x, sums);
+      if constexpr (kAhead) {
+        Dot::template indexed_sums<F, C>(block, ahead_of_row[i], sub, x, sums);
+      } else {
+        Dot::template super_block_sums<F, C>(block, sub, x, sums);
+      }
       for (int c = 0; c < C; ++c) {
         s[c][i] = sums.s[c];
         if constexpr (F::kHasMin && !kMinsOf8<F, Meta>) m[c][i] = sums.m[c];
