@@ -24,12 +24,10 @@ struct Avx512Vocabulary {
   /// 32 bytes, twice.
   static U8x64 load32_twice(const std::uint8_t* p) { return _mm512_broadcast_i64x4(Avx2Vocabulary::load32(p)); }
   static U8x64 sixteens(Blocks blocks) {
-    // Masked broadcasts from memory are loads without shuffles.
-    using V = Avx2Vocabulary;
-    U8x64 v = _mm512_castsi128_si512(V::load16(blocks.first));
-    v = _mm512_inserti32x4(v, V::load16(blocks.first + blocks.next), 1);
-    v = _mm512_inserti32x4(v, V::load16(blocks.second), 2);
-    return _mm512_inserti32x4(v, V::load16(blocks.second + blocks.next), 3);
+    U8x64 v = _mm512_castsi128_si512(load16(blocks.first));
+    v = _mm512_inserti32x4(v, load16(blocks.first + blocks.next), 1);
+    v = _mm512_inserti32x4(v, load16(blocks.second), 2);
+    return _mm512_inserti32x4(v, load16(blocks.second + blocks.next), 3);
   }
   /// Sets bit `value` of byte i of first and second (formats::Halves) where bit i, 16 + i of the 32 at `bits` is set;
   /// reads 16 bytes there.

@@ -2,50 +2,35 @@
 // every format runs 8-bit products, 64 weights at a time.
 #pragma once
 
-#include "cpu/isa/avx512_vocabulary.hpp"
 #include "cpu/kernels/x86/avx2_dot.hpp"
 #include "cpu/kernels/x86/avx512_gemv_small.hpp"
-#include "formats/code_book.hpp"
+#include "cpu/kernels/x86/avx512_panel.hpp"
 
 namespace quantlinear::cpu {
 namespace {
 
-inline __m512i load512(const void* p) { return _mm512_loadu_si512(p); }
-
 struct Avx512Dot {
   using Lanes = Avx512Lanes;
+  template <class F>
+  using Unpack = Avx512Unpack<F>;
+  template <class F>
+    requires(Unpack<F>::kByPlanes || Unpack<F>::kIndexed || Unpack<F>::kByQuarters)
+  using Packer = PackBlocks<F>;
   template <class F, class Meta>
     requires(kWideBlocks<F> && sizeof(Meta) == sizeof(A8Meta))
   static std::size_t by_sixteen_rows(const ProductArgs& args) {
     return gemv_by_sixteen_rows<F>(args);
   }
   static constexpr bool kFieldsByVectors = true;  ///< SixBitFields: measured
-  /// Formats of code books that are looked up in registers.
-  template <class F>
-  static constexpr bool kByPlanes = requires(const std::uint8_t* b) { F::template plane<Avx512Vocabulary, 0>(b); };
-  /// Formats of larger code books: eight weights at a time, by indices of more than a byte.
-  template <class F>
-  static constexpr bool kIndexed = requires(const std::uint8_t* b) { F::template codes<Avx512Vocabulary>(b); };
-  /// Formats that unpack 64 weights together, in an order of their own.
-  template <class F>
-  static constexpr bool kByQuarters = requires(const std::uint8_t* b) { F::template quarter<Avx512Vocabulary, 0>(b); };
-  template <class F>
-  static consteval formats::QuarterOrder order() {
-    if constexpr (kByQuarters<F>) {
-      return F::kQuarterOrder;
-    } else {
-      return formats::kPlainQuarters;
-    }
-  }
   /// Whether activations have to be put in the order of the quarters first.
   template <class F, class Meta>
   static constexpr bool kReorders =
-      sizeof(Meta) == sizeof(A8Meta) && (order<F>() != formats::kPlainQuarters || kByPlanes<F>);
+      sizeof(Meta) == sizeof(A8Meta) && (Unpack<F>::kOrder != formats::kPlainQuarters || Unpack<F>::kByPlanes);
 
   /// 256 activations in the order of the quarters or planes.
   template <class F>
   [[gnu::always_inline]] static void reorder(const std::int8_t* a, std::int8_t* out) {
-    if constexpr (kByPlanes<F>) {
+    if constexpr (Unpack<F>::kByPlanes) {
       unroll<4>([&]<int P>() {
         // Every fourth word.
         static constexpr auto kSource = [] {
@@ -65,7 +50,7 @@ struct Avx512Dot {
     }
     unroll<4>([&]<int J>() {
       // The units of a quarter come from two quarters of the activations.
-      constexpr int kFirst = order<F>().unit[J][0] / 4, kLast = order<F>().unit[J][3] / 4;
+      constexpr int kFirst = Unpack<F>::kOrder.unit[J][0] / 4, kLast = Unpack<F>::kOrder.unit[J][3] / 4;
       static constexpr Qwords kSource = qwords<F, J>();
       const __m512i v =
           _mm512_permutex2var_epi64(load512(a + 64 * kFirst), load512(kSource.at), load512(a + 64 * kLast));
@@ -74,28 +59,10 @@ struct Avx512Dot {
   }
 
   template <class F, class Meta>
-  static constexpr bool kAhead = sizeof(Meta) == sizeof(A8Meta) && kIndexed<F>;
-  /// Indices of a whole block by vectors, which are read again from memory; of eight rows at a time, as a load of what
-  /// was stored just before takes long.
+  static constexpr bool kAhead = sizeof(Meta) == sizeof(A8Meta) && Unpack<F>::kIndexed;
   template <class F>
-  struct Ahead {
-    __m512i codes;
-    alignas(64) std::uint16_t index[32];
+  using Ahead = typename Unpack<F>::Indices;
 
-    [[gnu::always_inline]] void take(const std::uint8_t* block) {
-      codes = F::template codes<Avx512Vocabulary>(block);
-      constexpr std::uint16_t kMask = (1U << F::kIndexBits) - 1;
-      _mm512_store_si512(index, Avx512Vocabulary::and_words(codes, kMask));
-    }
-    template <int J>
-    [[gnu::always_inline]] __m512i quarter(const std::uint8_t* block) const {
-      const std::uint16_t* i = index + 8 * J;
-      const auto four = [&](int n) {
-        return V::u64x4(F::kEntries[i[n]], F::kEntries[i[n + 1]], F::kEntries[i[n + 2]], F::kEntries[i[n + 3]]);
-      };
-      return F::template indexed_weights<Avx512Vocabulary, J>(two(four(0), four(4)), codes, block);
-    }
-  };
   template <class F, int C>
   [[gnu::always_inline]] static void indexed_sums(const std::uint8_t* block, const Ahead<F>& ahead,
                                                   const SubScales& sub, const ChunkX<A8Meta>& x, LaneSums<F, C>& r) {
@@ -106,13 +73,7 @@ struct Avx512Dot {
   template <class F, int C>
   [[gnu::always_inline]] static void super_block_sums(const std::uint8_t* block, const SubScales& sub,
                                                       const ChunkX<A8Meta>& x, LaneSums<F, C>& r) {
-    const auto weights = [&]<int J>() __attribute__((always_inline)) {
-      if constexpr (kByPlanes<F>) {
-        return F::template plane<Avx512Vocabulary, J>(block);
-      } else {
-        return quarter<F, J>(block);
-      }
-    };
+    const auto weights = [&]<int J>() __attribute__((always_inline)) { return Unpack<F>::template weights<J>(block); };
     block_sums<F, C>(weights, sub, x, r);
   }
 
@@ -127,7 +88,7 @@ struct Avx512Dot {
         kWords ? _mm512_castsi256_si512(_mm256_cvtepi8_epi16(sub.scales)) : _mm512_cvtepi8_epi32(sub.scales);
     __m512i total[C];
     for (int c = 0; c < C; ++c) total[c] = _mm512_setzero_si512();
-    if constexpr (kByPlanes<F>) {
+    if constexpr (Unpack<F>::kByPlanes) {
       // Every plane has the same groups in the same places.
       unroll<4>([&]<int P>() {
         const __m512i u = weights.template operator()<P>();
@@ -239,15 +200,6 @@ struct Avx512Dot {
   }
 
  private:
-  /// 64 weights.
-  template <class F, int J>
-  [[gnu::always_inline]] static __m512i quarter(const std::uint8_t* block) {
-    if constexpr (kByQuarters<F>) {
-      return F::template quarter<Avx512Vocabulary, J>(block);
-    } else {
-      return two(F::template group<V, 2 * J>(block), F::template group<V, 2 * J + 1>(block));
-    }
-  }
   struct Qwords {
     alignas(64) std::int64_t at[8];
   };
@@ -255,7 +207,7 @@ struct Avx512Dot {
   template <class F, int J>
   static consteval Qwords qwords() {
     Qwords source{};
-    const auto& units = order<F>().unit[J];
+    const auto& units = Unpack<F>::kOrder.unit[J];
     for (int i = 0; i < 8; ++i) {
       const int quarter = units[i / 2] / 4, qword = 2 * (units[i / 2] % 4) + i % 2;
       if (quarter != units[0] / 4 && quarter != units[3] / 4) std::unreachable();  // does not compile
@@ -267,7 +219,7 @@ struct Avx512Dot {
   template <class F, int J, bool Words>
   [[gnu::always_inline]] static __m512i unit_scales(__m512i scales) {
     constexpr long long kAll = Words ? 0x0001000100010001 : 0x0000000100000001;
-    constexpr auto kScale = [](int i) { return kAll * (order<F>().unit[J][i] / (F::kScaleStep / 16)); };
+    constexpr auto kScale = [](int i) { return kAll * (Unpack<F>::kOrder.unit[J][i] / (F::kScaleStep / 16)); };
     const __m512i index =
         _mm512_setr_epi64(kScale(0), kScale(0), kScale(1), kScale(1), kScale(2), kScale(2), kScale(3), kScale(3));
     return Words ? _mm512_permutexvar_epi16(index, scales) : _mm512_permutexvar_epi32(index, scales);
@@ -277,7 +229,6 @@ struct Avx512Dot {
   [[gnu::always_inline]] static __m512i plane_scales(__m128i scales) {
     return _mm512_cvtepi8_epi32(F::kScaleStep == 32 ? _mm_unpacklo_epi8(scales, scales) : scales);
   }
-  static __m512i two(__m256i low, __m256i high) { return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1); }
 
   /// half_sums of the low and of the high halves of eight registers.
   [[gnu::always_inline]] static void two_half_sums(const __m512i (&v)[8], HalfSums& first, HalfSums& second) {

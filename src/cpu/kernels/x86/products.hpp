@@ -18,6 +18,17 @@ struct UsedFrom {
   bool through_cache = true;     ///< whether panels of super-blocks are packed through the cache, where they can be
 };
 
+/// How panels are packed.
+template <class F, class Dot, bool ThroughCache, bool Words>
+struct PackerOf {
+  using Type = std::conditional_t<ThroughCache, PackThroughCache<F, typename Dot::Lanes>, PackRows<F>>;
+};
+template <class F, class Dot>
+  requires requires { typename Dot::template Packer<F>; }
+struct PackerOf<F, Dot, false, false> {
+  using Type = typename Dot::template Packer<F>;
+};
+
 /// P: the integers to compute with.
 /// Dot: one row against few columns, and Dot::Lanes, the registers where lanes are rows.
 /// Tile: of the GEMM. Tiles of words take the integers of P in 16-bit form.
@@ -26,7 +37,7 @@ struct IntegerProduct {
   static constexpr bool kLanes = Interleavable<F> && P == Precision::a8 && From.lanes < From.gemm;
   using GemvMeta = std::conditional_t<P == Precision::a8, A8Meta, A16Meta>;
   static constexpr bool kThroughCache = Interleavable<F> && F::kFamily == Family::super_block && From.through_cache;
-  using Packer = std::conditional_t<kThroughCache, PackThroughCache<F, typename Dot::Lanes>, PackRows<F>>;
+  using Packer = typename PackerOf<F, Dot, kThroughCache, Tile::Panel::kWords>::Type;
 
   static ActivationSpec activations(std::size_t m) {
     ActivationSpec spec = activation_spec<F, P>();

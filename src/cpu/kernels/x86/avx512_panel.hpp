@@ -1,0 +1,86 @@
+// Panels of super-blocks that unpack 64 weights at a time but cannot be interleaved as they are: eight rows are
+// unpacked into the first-level cache, then transposed.
+#pragma once
+
+#include "cpu/kernels/x86/avx512_unpack.hpp"
+#include "cpu/kernels/x86/panel.hpp"
+
+namespace quantlinear::cpu {
+namespace {
+
+template <class F>
+struct PackBlocks {
+  struct Memory {
+    alignas(64) std::uint8_t u[8][256];  ///< of eight rows, in units of 16 (kOrder)
+  };
+  static constexpr std::size_t kAhead = 2;
+
+  template <class Panel>
+  [[gnu::noinline]] static void pack(const ProductArgs& args, PanelAt panel_at, int, PanelAt ahead, Memory& memory,
+                                     Panel& panel) {
+    const auto [first, chunk] = panel_at;
+    for (int octet = 0; octet < static_cast<int>(Panel::kRows) / 8; ++octet) {
+      const std::size_t start = first + 8 * static_cast<std::size_t>(octet), at = chunk * F::kBlockBytes;
+      const PanelRows rows(args.weights, args.row_bytes, start, args.row_end);
+      const std::uint8_t* next =
+          args.weights + (ahead.row + start - first) * args.row_bytes + ahead.chunk * F::kBlockBytes;
+      if constexpr (Unpack::kIndexed) {
+        typename Unpack::Indices indices[8];
+        for (int i = 0; i < 8; ++i) indices[i].take(rows.row[i] + at);
+#pragma GCC unroll 1
+        for (int i = 0; i < 8; ++i, next += args.row_bytes) {
+          prefetch<F::kBlockBytes>(next);
+          unroll<4>([&]<int J>() __attribute__((always_inline)) {
+            store(memory.u[i] + 64 * J, indices[i].template quarter<J>(rows.row[i] + at));
+          });
+        }
+      } else {
+#pragma GCC unroll 1
+        for (int i = 0; i < 8; ++i, next += args.row_bytes) {
+          prefetch<F::kBlockBytes>(next);
+          unpack(rows.row[i] + at, memory.u[i]);
+        }
+      }
+      pack_super_scales<F>(rows, at, octet, panel.scales, false);
+      for (int half = 0; half < 8; ++half) {
+        __m256i v[8];
+        for (int i = 0; i < 8; ++i) v[i] = load256(memory.u[i] + 32 * half);
+        transpose8(v);
+        unroll<8>([&]<int I>() __attribute__((always_inline)) {
+          const int unit = kOrder.unit[half / 2][2 * (half % 2) + I / 4];
+          store256(panel.u[4 * unit + I % 4][8 * octet], v[I]);
+        });
+      }
+    }
+  }
+
+ private:
+  using Unpack = Avx512Unpack<F>;
+  /// Planes, put together: of each 64 weights 16, and so on.
+  static constexpr formats::QuarterOrder kOrder =
+      Unpack::kByPlanes ? formats::QuarterOrder{{{0, 4, 8, 12}, {1, 5, 9, 13}, {2, 6, 10, 14}, {3, 7, 11, 15}}}
+                        : Unpack::kOrder;
+
+  static void store(std::uint8_t* to, __m512i v) { _mm512_store_si512(to, v); }
+  [[gnu::always_inline]] static void unpack(const std::uint8_t* block, std::uint8_t* u) {
+    const __m512i a = Unpack::template weights<0>(block), b = Unpack::template weights<1>(block);
+    const __m512i c = Unpack::template weights<2>(block), d = Unpack::template weights<3>(block);
+    if constexpr (Unpack::kByPlanes) {
+      // Words of four planes make eight weights.
+      const __m512i ab = _mm512_unpacklo_epi16(a, b), ab_high = _mm512_unpackhi_epi16(a, b);
+      const __m512i cd = _mm512_unpacklo_epi16(c, d), cd_high = _mm512_unpackhi_epi16(c, d);
+      store(u, _mm512_unpacklo_epi32(ab, cd));
+      store(u + 64, _mm512_unpackhi_epi32(ab, cd));
+      store(u + 128, _mm512_unpacklo_epi32(ab_high, cd_high));
+      store(u + 192, _mm512_unpackhi_epi32(ab_high, cd_high));
+    } else {
+      store(u, a);
+      store(u + 64, b);
+      store(u + 128, c);
+      store(u + 192, d);
+    }
+  }
+};
+
+}  // namespace
+}  // namespace quantlinear::cpu
