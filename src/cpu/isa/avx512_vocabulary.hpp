@@ -33,13 +33,18 @@ struct Avx512Vocabulary {
   /// reads 16 bytes there.
   template <class Halves>
   static Halves set_where(Halves u, Blocks bits, std::uint8_t value) {
-    const U8x64 each = _mm512_set1_epi64(static_cast<long long>(0x8040201008040201));
-    const auto set = [&](U8x64 to, U8x64 eight_times) {
-      return _mm512_mask_add_epi8(to, _mm512_test_epi8_mask(eight_times, each), to, fill(value));
+    const auto bits32 = [](const std::uint8_t* p) -> std::uint64_t {
+      std::uint32_t v;
+      std::memcpy(&v, p, 4);
+      return v;
     };
-    const U8x64 words = sixteens(bits);
-    return {set(u.first, lookup_in(words, Avx2Vocabulary::u64x2(0, 0x0101010101010101))),
-            set(u.second, lookup_in(words, Avx2Vocabulary::u64x2(0x0202020202020202, 0x0303030303030303)))};
+    const std::uint64_t ab = bits32(bits.first) | bits32(bits.first + bits.next) << 32;
+    const std::uint64_t cd = bits32(bits.second) | bits32(bits.second + bits.next) << 32;
+    constexpr std::uint64_t kLow = 0x0000ffff0000ffff;
+    const std::uint64_t first = Avx2Vocabulary::extract(ab, kLow) | Avx2Vocabulary::extract(cd, kLow) << 32;
+    const std::uint64_t second = Avx2Vocabulary::extract(ab, ~kLow) | Avx2Vocabulary::extract(cd, ~kLow) << 32;
+    return {_mm512_mask_add_epi8(u.first, _cvtu64_mask64(first), u.first, fill(value)),
+            _mm512_mask_add_epi8(u.second, _cvtu64_mask64(second), u.second, fill(value))};
   }
   static U8x64 load16_four_times(const std::uint8_t* p) { return _mm512_broadcast_i32x4(Avx2Vocabulary::load16(p)); }
   /// 32 bytes, 16 bytes, and four times the 4 bytes after them.

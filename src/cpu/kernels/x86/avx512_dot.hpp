@@ -97,6 +97,7 @@ struct Avx512Dot {
       const __m512i scale = plane_scales<F>(sub.scales);
       for (int c = 0; c < C; ++c) total[c] = _mm512_mullo_epi32(total[c], scale);
     } else {
+      [[maybe_unused]] __m512i products[C];  // of quarters with the same sub-scales in the same places
       unroll<4>([&]<int J>() {
         const __m512i u = weights.template operator()<J>();
         const __m512i scale = unit_scales<F, J, kWords>(scales);
@@ -107,8 +108,8 @@ struct Avx512Dot {
           } else if constexpr (kWords) {
             total[c] = _mm512_dpwssd_epi32(total[c], _mm512_maddubs_epi16(u, a), scale);
           } else {
-            const __m512i products = _mm512_dpbusd_epi32(_mm512_setzero_si512(), u, a);
-            total[c] = _mm512_add_epi32(total[c], _mm512_mullo_epi32(products, scale));
+            products[c] = _mm512_dpbusd_epi32(kSameScales<F, J> ? products[c] : _mm512_setzero_si512(), u, a);
+            if (!kSameScales<F, J + 1>) total[c] = _mm512_add_epi32(total[c], _mm512_mullo_epi32(products[c], scale));
           }
         }
       });
@@ -215,6 +216,16 @@ struct Avx512Dot {
     }
     return source;
   }
+  /// Whether quarter J has the same sub-scales in the same places as the one before it.
+  template <class F, int J>
+  static constexpr bool kSameScales = [] {
+    bool same = J > 0 && J < 4;
+    for (int i = 0; same && i < 4; ++i) {
+      const auto group = [&](int j) { return Unpack<F>::kOrder.unit[j][i] / (F::kScaleStep / 16); };
+      same = group(J) == group(J - 1);
+    }
+    return same;
+  }();
   /// The sub-scales of a quarter, each in all words or dwords of its unit; `scales` has them in order, words or dwords.
   template <class F, int J, bool Words>
   [[gnu::always_inline]] static __m512i unit_scales(__m512i scales) {
