@@ -40,19 +40,24 @@
 //   template <int J> static uint32_t sign_bits(const uint8_t* block)      bit i is set where weight 32J + i < 0, or
 //   template <class V, int J> static uint32_t sign_indices(const uint8_t* block)
 //                    four indices of 7 bits; bits above the 28th are ignored
+//   template <class V> static V::U8x32 all_signs(const uint8_t* block)
+//                    bit i of byte g is set where weight 8g + i < 0
 //   kSixBitFieldAt   super_block only: where 8 sub-scales and 8 mins are in a 12-byte field like that of Q4_K, its
 //   offset
 // super_block only, optional, where 64 weights unpack more cheaply together than as two groups; W is a vocabulary of
 // 64-byte registers:
 //   template <class W, int J> static W::U8x64 quarter(const uint8_t* block)      the u of 64 weights
 //   kQuarterOrder    which, by units of 16 weights: [J][i] is the unit in bytes 16i .. 16i+15 of quarter J, or
-//   template <class W, int P> static W::U8x64 plane(const uint8_t* block)        the u of weights 8i + 2P and 8i + 2P +
-//   1
-//                    in word i (code_words.hpp), or, for look-ups of eight weights in a code book,
-//   kEntries, kIndexBits                                                          the book, and the bits of an index
-//   template <class W> static W::U8x64 codes(const uint8_t* block)                32 words with the indices in their
-//   low
-//                    bits, and
+//   template <class W, int P> static W::U8x64 plane(const uint8_t* block)
+//                    the u of weights 8i + 2P and 8i + 2P + 1 in word i (code_words.hpp)
+// super_block only, optional, where weights are entries of a code book whose indices have more than a byte:
+//   kEntries         the book, of 8 or 4 weights an entry
+//   template <class V, int I> static V::U8x32 index_words(const uint8_t* block)
+//                    indices 16I .. 16I+15
+//   template <class V, int J> static V::U8x32 with_deltas(U8x32 entries, const uint8_t* block)
+//                    the u of weights 32J .. 32J+31 of their entries, if they have no signs
+//   template <class W> static W::U8x64 codes(const uint8_t* block)
+//                    32 words whose kIndexBits low bits are the indices, and
 //   template <class W, int J> static W::U8x64 indexed_weights(U8x64 entries, U8x64 codes, const uint8_t* block)
 //                    the u of weights 64J .. 64J+63 of their entries
 // Optional, where the bytes of 4 consecutive weights stand in the same 4 bytes of one or several fields, so that many

@@ -54,16 +54,24 @@ struct IQ1_M : Iq1CodeBook {
       return V::u64x2(eight(48), eight(52));
     }
   }
+  template <class V, int I>
+  static typename V::U8x32 index_words(const std::uint8_t* block) {
+    return V::bit_and(
+        V::template add_high_bits<4, 16 * I>(V::words_of(V::load16(block + 16 * I)), V::load16(block + 32)),
+        V::fill16(0x7ff));
+  }
   template <class V, int J>
-  static typename V::U8x32 group(const std::uint8_t* block) {
-    const std::uint32_t nibbles = le16(block + 32 + 2 * J);
-    const std::uint64_t indices = four_indices<V, 0x0f000f000f000f00u>(le32(block + 4 * J), nibbles);
-    const auto grid = grid_entries<V>(indices & 0x07ff07ff07ff07ffu);
+  static typename V::U8x32 with_deltas(typename V::U8x32 entries, const std::uint8_t* block) {
     // Bit 3 of each nibble, of eight weights: 0 where delta is negative, 2 where it is positive.
-    std::uint32_t plus = ~nibbles & 0x8888u;  // bits 3, 7, 11, 15 to 1, 9, 17, 25
+    std::uint32_t plus = ~std::uint32_t{le16(block + 32 + 2 * J)} & 0x8888u;  // bits 3, 7, 11, 15 to 1, 9, 17, 25
     plus = (plus | (plus << 8)) & 0x00880088u;
     plus = (plus | (plus << 4)) & 0x08080808u;
-    return V::add(grid, V::each_eight_times(plus >> 2));
+    return V::add(entries, V::each_eight_times(plus >> 2));
+  }
+  template <class V, int J>
+  static typename V::U8x32 group(const std::uint8_t* block) {
+    const std::uint64_t indices = four_indices<V, 0x0f000f000f000f00u>(le32(block + 4 * J), le16(block + 32 + 2 * J));
+    return with_deltas<V, J>(grid_entries<V>(indices & 0x07ff07ff07ff07ffu), block);
   }
   template <class W>
   static typename W::U8x64 codes(const std::uint8_t* block) {

@@ -52,11 +52,19 @@ struct IQ1_S : Iq1CodeBook {
       return V::u64x2(deposit<V, 0x0e0e0e0e0e0e0e0eu>(fields) | 0x0101010101010101u, 0);
     }
   }
+  template <class V, int I>
+  static typename V::U8x32 index_words(const std::uint8_t* block) {
+    return V::template add_threes<16 * I>(V::words_of(V::load16(block + 2 + 16 * I)), V::load16(block + 34));
+  }
+  template <class V, int J>
+  static typename V::U8x32 with_deltas(typename V::U8x32 entries, const std::uint8_t* block) {
+    return V::add(entries, V::fill((block[35 + 2 * J] & 0x80u) != 0 ? 0 : 2));
+  }
   template <class V, int J>
   static typename V::U8x32 group(const std::uint8_t* block) {
     const std::uint32_t bits = le16(block + 34 + 2 * J);
-    const auto grid = grid_entries<V>(four_indices<V, 0x0700070007000700u>(le32(block + 2 + 4 * J), bits));
-    return V::add(grid, V::fill((bits & 0x8000u) != 0 ? 0 : 2));
+    return with_deltas<V, J>(grid_entries<V>(four_indices<V, 0x0700070007000700u>(le32(block + 2 + 4 * J), bits)),
+                             block);
   }
   template <class W>
   static typename W::U8x64 codes(const std::uint8_t* block) {

@@ -47,6 +47,14 @@ struct IQ2_S {
   static std::uint32_t sign_bits(const std::uint8_t* block) {
     return le32(block + 34 + 4 * J);
   }
+  template <class V>
+  static typename V::U8x32 all_signs(const std::uint8_t* block) {
+    return V::load32(block + 34);
+  }
+  template <class V, int I>
+  static typename V::U8x32 index_words(const std::uint8_t* block) {
+    return V::template add_high_bits<2, 16 * I>(V::words_of(V::load16(block + 2 + 16 * I)), V::load8(block + 66));
+  }
   template <class V, int J>
   static typename V::U8x32 magnitudes(const std::uint8_t* block) {
     const std::uint64_t indices = four_indices<V, 0x0300030003000300u>(le32(block + 2 + 4 * J), block[66 + J]);

@@ -48,6 +48,15 @@ struct IQ2_XS {
     const std::uint64_t codes = le64(block + 2 + 8 * J);
     return static_cast<std::uint32_t>(extract<V, 0xfe00fe00fe00fe00u>(codes));
   }
+  template <class V>
+  static typename V::U8x32 all_signs(const std::uint8_t* block) {
+    return V::with_even_parity(V::top_sevens(block + 2));
+  }
+  static constexpr auto& kEntries = iq2_xs_grid;
+  template <class V, int I>
+  static typename V::U8x32 index_words(const std::uint8_t* block) {
+    return V::bit_and(V::load32(block + 2 + 32 * I), V::fill16(511));
+  }
   template <class V, int J>
   static typename V::U8x32 magnitudes(const std::uint8_t* block) {
     const std::uint64_t codes = le64(block + 2 + 8 * J);

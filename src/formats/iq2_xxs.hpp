@@ -53,6 +53,10 @@ struct IQ2_XXS {
   static std::uint32_t sign_indices(const std::uint8_t* block) {
     return le32(block + 6 + 8 * J);
   }
+  template <class V>
+  static typename V::U8x32 all_signs(const std::uint8_t* block) {
+    return V::with_even_parity(V::spread_sevens(V::high_dwords(block + 2)));
+  }
   template <class V, int J>
   static typename V::U8x32 magnitudes(const std::uint8_t* block) {
     const std::uint8_t* index = block + 2 + 8 * J;

@@ -51,6 +51,15 @@ struct IQ3_S {
   static std::uint32_t sign_bits(const std::uint8_t* block) {
     return le32(block + 74 + 4 * J);
   }
+  template <class V>
+  static typename V::U8x32 all_signs(const std::uint8_t* block) {
+    return V::load32(block + 74);
+  }
+  static constexpr auto& kEntries = iq3_s_grid;
+  template <class V, int I>
+  static typename V::U8x32 index_words(const std::uint8_t* block) {
+    return V::template add_high_bits<1, 16 * I>(V::words_of(V::load16(block + 2 + 16 * I)), V::load8(block + 66));
+  }
   template <class V, int J>
   static typename V::U8x32 magnitudes(const std::uint8_t* block) {
     const std::uint8_t* low = block + 2 + 8 * J;

@@ -67,6 +67,7 @@ struct Avx2Vocabulary {
     };
     return {set(u.first, spread(0, 0x0101010101010101)), set(u.second, spread(0x0202020202020202, 0x0303030303030303))};
   }
+  static U8x32 fill16(int value) { return _mm256_set1_epi16(static_cast<short>(value)); }
   static U8x32 fill(std::uint8_t value) { return _mm256_set1_epi8(static_cast<char>(value)); }
   static U8x32 nibbles(const std::uint8_t* p) {
     const U8x16 bytes = load16(p);
@@ -104,6 +105,61 @@ struct Avx2Vocabulary {
     return _mm_or_si128(four, _mm_slli_epi16(_mm_and_si128(two, _mm_set1_epi8(3)), 4));
   }
 #endif
+
+  // Of a whole block, for code books.
+  /// The high dwords of eight qwords.
+  static U8x32 high_dwords(const std::uint8_t* p) {
+    const __m256 a = _mm256_castsi256_ps(load32(p)), b = _mm256_castsi256_ps(load32(p + 32));
+    return _mm256_permute4x64_epi64(_mm256_castps_si256(_mm256_shuffle_ps(a, b, 0xdd)), 0xd8);
+  }
+  /// The top seven bits of 32 words, as bytes.
+  static U8x32 top_sevens(const std::uint8_t* p) {
+    const U8x32 a = _mm256_srli_epi16(load32(p), 9), b = _mm256_srli_epi16(load32(p + 32), 9);
+    return _mm256_permute4x64_epi64(_mm256_packus_epi16(a, b), 0xd8);
+  }
+  /// The low 28 bits of eight dwords as four bytes of seven bits each.
+  static U8x32 spread_sevens(U8x32 a) {
+    const auto byte = [](U8x32 b, int mask) { return bit_and(b, _mm256_set1_epi32(mask)); };
+    return bit_or(bit_or(byte(a, 0x7f), byte(_mm256_slli_epi32(a, 1), 0x7f00)),
+                  bit_or(byte(_mm256_slli_epi32(a, 2), 0x7f0000), byte(_mm256_slli_epi32(a, 3), 0x7f000000)));
+  }
+  /// Bytes of seven bits: bit 7 makes the parity of each even.
+  static U8x32 with_even_parity(U8x32 sevens) {
+    const U8x32 nibble = bit_and(bit_xor(sevens, _mm256_srli_epi16(sevens, 4)), fill(15));
+    return bit_or(sevens, lookup(u64x2(0x8000008000808000, 0x0080800080000080), nibble));
+  }
+  static U8x32 words_of(U8x16 bytes) { return _mm256_cvtepu8_epi16(bytes); }
+  /// 16 words with numbers First .. First + 15 of so many bits, one after the other in `numbers`, from bit 8 on.
+  template <int Bits, int First>
+  static U8x32 add_high_bits(U8x32 words, U8x16 numbers) {
+    static constexpr auto kSource = [] {
+      struct {
+        alignas(32) std::uint16_t byte[16], factor[16];
+      } source{};
+      for (int i = 0; i < 16; ++i) {
+        source.byte[i] = static_cast<std::uint16_t>(0x8000 | Bits * (First + i) / 8);
+        source.factor[i] = static_cast<std::uint16_t>(0x100 >> (Bits * i % 8));
+      }
+      return source;
+    }();
+    return high_bits(words, numbers, kSource.byte, kSource.factor, ((1 << Bits) - 1) << 8);
+  }
+  /// The same with four numbers of three bits in the low bits of each word of `numbers`.
+  template <int First>
+  static U8x32 add_threes(U8x32 words, U8x16 numbers) {
+    static constexpr auto kSource = [] {
+      struct {
+        alignas(32) std::uint16_t byte[16], factor[16];
+      } source{};
+      for (int i = 0; i < 16; ++i) {
+        const int low = (First + i) / 4 * 2;
+        source.byte[i] = static_cast<std::uint16_t>(i % 4 == 3 ? 0x8000 | (low + 1) : low | (low + 1) << 8);
+        source.factor[i] = static_cast<std::uint16_t>(i % 4 == 3 ? 0x80 : 0x100 >> (3 * (i % 4)));
+      }
+      return source;
+    }();
+    return high_bits(words, numbers, kSource.byte, kSource.factor, 0x700);
+  }
   static U8x16 sub16(U8x16 a, std::uint8_t value) { return _mm_sub_epi8(a, _mm_set1_epi8(static_cast<char>(value))); }
   static U8x32 mask_from_bits(std::uint32_t bits) {
 #if defined(__AVX512BW__)
@@ -139,6 +195,13 @@ struct Avx2Vocabulary {
   }
   static U8x32 lookup(U8x16 table, U8x32 index) {
     return _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(table), index);
+  }
+
+ private:
+  static U8x32 high_bits(U8x32 words, U8x16 numbers, const std::uint16_t* byte, const std::uint16_t* factor, int mask) {
+    const auto at = [](const std::uint16_t* p) { return _mm256_load_si256(reinterpret_cast<const __m256i*>(p)); };
+    const U8x32 spread = _mm256_mullo_epi16(lookup(numbers, at(byte)), at(factor));
+    return bit_or(words, bit_and(spread, _mm256_set1_epi16(static_cast<short>(mask))));
   }
 };
 

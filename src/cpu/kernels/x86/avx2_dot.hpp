@@ -5,6 +5,7 @@
 #pragma once
 
 #include "cpu/isa/avx2_unit_vocabulary.hpp"
+#include "cpu/kernels/x86/avx2_code_books.hpp"
 #include "cpu/kernels/x86/gemv.hpp"
 #include "cpu/kernels/x86/row_lanes.hpp"
 
@@ -122,6 +123,16 @@ struct Avx2Dot {
     for (int c = 0; c < C; ++c) r.s[c] = _mm256_setzero_si256();
     if constexpr (kReorders<F, A8Meta>) {
       sums_by_quarters<F, C>(block, sub, x, r);
+    } else if constexpr (F::kMaxScale == 1 && 8 * 2 * 127 * F::kMaxU <= 32767) {
+      // Ternary weights: the sums of a whole block fit int16.
+      unroll<8>([&]<int J>() {
+        const __m256i u = F::template group<V, J>(block);
+        for (int c = 0; c < C; ++c) {
+          const __m256i products = byte_products<F>(u, load256(x.column(c) + 32 * J));
+          r.s[c] = J == 0 ? products : _mm256_add_epi16(r.s[c], products);
+        }
+      });
+      for (int c = 0; c < C; ++c) r.s[c] = widen_sums(r.s[c]);
     } else {
       const ScaleLanesFor<F, C> scales(sub.scales);
       unroll<8>([&]<int J>() {
@@ -137,6 +148,36 @@ struct Avx2Dot {
       if constexpr (F::kOffset != 0 && !kSigned<F, A8Meta>)
         r.s[c] = _mm256_sub_epi32(r.s[c], with_sums<F>(sub.scales, F::kOffset, x.meta[c]));
       if constexpr (F::kHasMin && !kMinsOf8<F, A8Meta>) r.m[c] = with_sums<F>(sub.mins, 1, x.meta[c]);
+    }
+  }
+
+  template <class F, class Meta>
+  static constexpr bool kAhead =
+      sizeof(Meta) == sizeof(A8Meta) && (Avx2CodeBook<F>::kBySigns || Avx2CodeBook<F>::kIndexed);
+  template <class F>
+  using Ahead = typename Avx2CodeBook<F>::Ahead;
+
+  template <class F, int C>
+  [[gnu::always_inline]] static void indexed_sums(const std::uint8_t* block, const Ahead<F>& ahead,
+                                                  const SubScales& sub, const ChunkX<A8Meta>& x, LaneSums<F, C>& r) {
+    constexpr bool kBySigns = Avx2CodeBook<F>::kBySigns;
+    for (int c = 0; c < C; ++c) r.s[c] = _mm256_setzero_si256();
+    const ScaleLanesFor<F, C> scales(sub.scales);
+    unroll<8>([&]<int J>() {
+      const __m256i u = ahead.template weights<J>(block);
+      const __m256i scale = scales.template lanes<J>();
+      [[maybe_unused]] __m256i signs;
+      if constexpr (kBySigns) signs = ahead.template signs_of<J>();
+      for (int c = 0; c < C; ++c) {
+        __m256i a = load256(x.column(c) + 32 * J);
+        if constexpr (kBySigns) a = _mm256_sign_epi8(a, signs);
+        r.s[c] = _mm256_add_epi32(r.s[c], _mm256_madd_epi16(_mm256_maddubs_epi16(u, a), scale));
+      }
+    });
+    if constexpr (!kBySigns) {
+      for (int c = 0; c < C; ++c) {
+        r.s[c] = _mm256_sub_epi32(r.s[c], with_sums<F>(sub.scales, F::kOffset, x.meta[c]));
+      }
     }
   }
 
