@@ -46,12 +46,9 @@ struct Isa {
     }
     if (kSeveralFields<F>) return {.lanes = 5, .gemm = 5};
     if (kSuper) return {.lanes = F::kMaxU == 3 ? 1 : 3, .gemm = F::kMaxU == 3 ? 5 : 3};
-    if (kWholeBytes<F>) return {.lanes = 3, .gemm = 3};
-    if (!Interleavable<F>) {
-      constexpr std::size_t kGemm = kWideBlocks<F> ? 5 : 3;
-      return {.lanes = kGemm, .gemm = kGemm};
-    }
-    return {.lanes = F::kMaxU == 31 && F::kHasMin ? 1 : 5, .gemm = 9, .lane_columns = 8};  // 1: Q5_1
+    if (F::kMaxU == 31 && F::kHasMin) return {.lanes = 4, .gemm = 9, .lane_columns = 8};  // Q5_1
+    constexpr std::size_t kGemm = kWideBlocks<F> ? 5 : 3;
+    return {.lanes = kGemm, .gemm = kGemm};
   }
 };
 

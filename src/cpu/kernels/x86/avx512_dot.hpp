@@ -14,8 +14,8 @@ struct Avx512Dot {
   template <class F>
   using Unpack = Avx512Unpack<F>;
   template <class F>
-    requires(Unpack<F>::kByPlanes || Unpack<F>::kIndexed || Unpack<F>::kByQuarters)
-  using Packer = PackBlocks<F>;
+    requires(Unpack<F>::kByPlanes || Unpack<F>::kIndexed || Unpack<F>::kByQuarters || kWideBlocks<F>)
+  using Packer = std::conditional_t<kWideBlocks<F>, PackWideBlocks<F>, PackBlocks<F>>;
   template <class F, class Meta>
     requires(kWideBlocks<F> && sizeof(Meta) == sizeof(A8Meta))
   static std::size_t by_sixteen_rows(const ProductArgs& args) {

@@ -1,7 +1,10 @@
-// Panels of super-blocks that unpack 64 weights at a time but cannot be interleaved as they are: eight rows are
-// unpacked into the first-level cache, then transposed.
+// Panels on AVX-512, of weights as in the file.
+//
+// Super-blocks that unpack 64 weights at a time but cannot be interleaved as they are: eight rows are unpacked into the
+// first-level cache, then transposed. Small blocks: sixteen rows are unpacked and transposed in registers.
 #pragma once
 
+#include "cpu/kernels/x86/avx512_gemv_small.hpp"
 #include "cpu/kernels/x86/avx512_unpack.hpp"
 #include "cpu/kernels/x86/panel.hpp"
 
@@ -79,6 +82,56 @@ struct PackBlocks {
       store(u + 128, c);
       store(u + 192, d);
     }
+  }
+};
+
+/// gemm's packer for small blocks: 16 weights of rows r, r + 4, r + 8 and r + 12 a register, of which four are
+/// transposed to dwords of sixteen rows without crossing their 128-bit parts.
+template <class F>
+struct PackWideBlocks {
+  struct Memory {};
+  static constexpr std::size_t kAhead = 2;
+
+  template <class Panel>
+  [[gnu::noinline]] static void pack(const ProductArgs& args, PanelAt at, int groups, PanelAt ahead, Memory&,
+                                     Panel& panel) {
+    constexpr std::size_t kChunkBytes = kChunk / 32 * F::kBlockBytes;
+    const std::size_t stride = args.row_bytes;
+    std::size_t band = 0;
+    for (; band < Panel::kRows && at.row + band + 16 <= args.row_end; band += 16) {
+      const std::uint8_t* block = args.weights + (at.row + band) * stride + at.chunk * kChunkBytes;
+      const std::uint8_t* next = args.weights + (ahead.row + band) * stride + ahead.chunk * kChunkBytes;
+#pragma GCC unroll 1
+      for (int g = 0; g < groups; ++g, block += F::kBlockBytes) {
+        for (int i = 0; i < 2; ++i, next += stride) prefetch<static_cast<int>(kChunkBytes)>(next);
+        __m512i first[4], second[4];
+        unroll<4>([&]<int I>() __attribute__((always_inline)) {
+          const std::uint8_t* row = block + I * stride;
+          const auto u = F::template halves<Avx512Vocabulary>({row, row + 8 * stride, 4 * stride});
+          first[I] = u.first, second[I] = u.second;
+        });
+        store_dwords(first, panel.u + 8 * g, band);
+        store_dwords(second, panel.u + 8 * g + 4, band);
+        const WideScales scales = wide_scales<F>(block, stride);
+        _mm512_storeu_ps(&panel.scales.d[g][band], scales.d);
+        if constexpr (F::kHasMin) _mm512_storeu_ps(&panel.scales.min[g][band], scales.m);
+      }
+    }
+    if (band < Panel::kRows && at.row + band < args.row_end) {
+      pack_panel<F>(args, at, groups, ahead, panel, static_cast<int>(band / 8));
+    }
+  }
+
+ private:
+  template <std::size_t Rows>
+  [[gnu::always_inline]] static void store_dwords(const __m512i (&v)[4], std::uint8_t (*out)[Rows][4],
+                                                  std::size_t row) {
+    const __m512i a = _mm512_unpacklo_epi32(v[0], v[1]), b = _mm512_unpackhi_epi32(v[0], v[1]);
+    const __m512i c = _mm512_unpacklo_epi32(v[2], v[3]), d = _mm512_unpackhi_epi32(v[2], v[3]);
+    _mm512_storeu_si512(out[0][row], _mm512_unpacklo_epi64(a, c));
+    _mm512_storeu_si512(out[1][row], _mm512_unpackhi_epi64(a, c));
+    _mm512_storeu_si512(out[2][row], _mm512_unpacklo_epi64(b, d));
+    _mm512_storeu_si512(out[3][row], _mm512_unpackhi_epi64(b, d));
   }
 };
 
