@@ -45,7 +45,7 @@ struct Isa {
       return {.lanes = gemm, .gemm = gemm};
     }
     if (kSeveralFields<F>) return {.lanes = 5, .gemm = 5};
-    if (kSuper) return {.lanes = F::kMaxU == 3 ? 1 : 3, .gemm = F::kMaxU == 3 ? 5 : 3};
+    if (kSuper) return {.lanes = F::kMaxU != 3 ? 3 : F::kHasMin ? 1 : 2, .gemm = F::kMaxU == 3 ? 5 : 3};
     if (F::kMaxU == 31 && F::kHasMin) return {.lanes = 4, .gemm = 9, .lane_columns = 8};  // Q5_1
     constexpr std::size_t kGemm = kWideBlocks<F> ? 5 : 3;
     return {.lanes = kGemm, .gemm = kGemm};

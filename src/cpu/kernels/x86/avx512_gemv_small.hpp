@@ -93,7 +93,7 @@ template <class F, int C>
   using W = Avx512Vocabulary;
   const std::size_t stride = args.row_bytes, stride3 = 3 * stride;
   constexpr std::size_t kChunkBytes = kChunk / 32 * F::kBlockBytes;
-  const StreamAhead stream(args, 16, F::kBlockBytes == 18 ? 1024 : 4096);  // measured
+  const auto stream = RowsAhead::of<F>(args, 16, F::kBlockBytes == 18 ? 1024 : 4096);  // measured
   const std::uint8_t* start = args.weights + row * stride;
   __m512 totals[C];
   for (auto& total : totals) total = _mm512_setzero_ps();

@@ -25,22 +25,21 @@ struct PackBlocks {
     for (int octet = 0; octet < static_cast<int>(Panel::kRows) / 8; ++octet) {
       const std::size_t start = first + 8 * static_cast<std::size_t>(octet), at = chunk * F::kBlockBytes;
       const PanelRows rows(args.weights, args.row_bytes, start, args.row_end);
-      const std::uint8_t* next =
-          args.weights + (ahead.row + start - first) * args.row_bytes + ahead.chunk * F::kBlockBytes;
+      auto fetch = ahead_of_panel<F, Panel::kRows>(args, panel_at, ahead, start - first);
       if constexpr (Unpack::kIndexed) {
         typename Unpack::Indices indices[8];
         for (int i = 0; i < 8; ++i) indices[i].take(rows.row[i] + at);
 #pragma GCC unroll 1
-        for (int i = 0; i < 8; ++i, next += args.row_bytes) {
-          prefetch<F::kBlockBytes>(next);
+        for (int i = 0; i < 8; ++i) {
+          fetch.share();
           unroll<4>([&]<int J>() __attribute__((always_inline)) {
             store(memory.u[i] + 64 * J, indices[i].template quarter<J>(rows.row[i] + at));
           });
         }
       } else {
 #pragma GCC unroll 1
-        for (int i = 0; i < 8; ++i, next += args.row_bytes) {
-          prefetch<F::kBlockBytes>(next);
+        for (int i = 0; i < 8; ++i) {
+          fetch.share();
           unpack(rows.row[i] + at, memory.u[i]);
         }
       }
@@ -100,10 +99,10 @@ struct PackWideBlocks {
     std::size_t band = 0;
     for (; band < Panel::kRows && at.row + band + 16 <= args.row_end; band += 16) {
       const std::uint8_t* block = args.weights + (at.row + band) * stride + at.chunk * kChunkBytes;
-      const std::uint8_t* next = args.weights + (ahead.row + band) * stride + ahead.chunk * kChunkBytes;
+      auto fetch = ahead_of_panel<F, Panel::kRows>(args, at, ahead, band);
 #pragma GCC unroll 1
       for (int g = 0; g < groups; ++g, block += F::kBlockBytes) {
-        for (int i = 0; i < 2; ++i, next += stride) prefetch<static_cast<int>(kChunkBytes)>(next);
+        for (int i = 0; i < 2; ++i) fetch.share();
         __m512i first[4], second[4];
         unroll<4>([&]<int I>() __attribute__((always_inline)) {
           const std::uint8_t* row = block + I * stride;

@@ -17,16 +17,16 @@ inline const float* f32_values(const Activations& x, std::size_t chunk, std::siz
 /// Eight rows, C columns, decoded in registers.
 template <class F, int C>
 [[gnu::noinline]] void gemv_f32_rows(const ProductArgs& args, const Rows8& rows, __m256 (&acc)[C]) {
-  const StreamAhead stream(args, 8, kPrefetch);
+  const auto stream = RowsAhead::of<F>(args, 8);
   for (std::size_t k = 0; k < args.in_features; k += kChunk) {
     const std::size_t count = args.in_features - k < kChunk ? args.in_features - k : kChunk;
     const std::size_t at = k / F::kBlockElements * F::kBlockBytes;
-    const std::size_t ahead = stream(at);
+    const std::uint8_t* ahead = rows.base + stream(at);
     const float* x = f32_values(args.x, k / kChunk, 0);
     __m256 sums[C][8];
 #pragma GCC unroll 1
     for (std::size_t i = 0; i < 8; ++i) {
-      prefetch<static_cast<int>(kChunk / F::kBlockElements * F::kBlockBytes)>(rows.row(i, ahead));
+      prefetch<static_cast<int>(kRowChunkBytes<F>)>(ahead + i * stream.step);
       __m256 s[C];
       for (int c = 0; c < C; ++c) s[c] = _mm256_setzero_ps();
       for_each_group<F>(rows.row(i, at), count, [&](std::size_t g, const Floats32& w) {

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "cpu/kernel_table.hpp"
+#include "cpu/kernels/x86/fetch.hpp"
 #include "cpu/kernels/x86/six_bit_fields.hpp"
 
 namespace quantlinear::cpu {
@@ -45,7 +46,7 @@ template <class F, class Meta, class Dot, int C>
   __m256 total[C];
   for (int c = 0; c < C; ++c) total[c] = acc[c];
   const std::size_t blocks = args.in_features / 256;
-  const StreamAhead stream(args, 8, kPrefetch);
+  const auto stream = RowsAhead::of<F>(args, 8);
   for (std::size_t b = 0; b < blocks; ++b) {
     ChunkX<Meta> x(args.x, b, c0);
     if constexpr (kReorders) {
@@ -53,7 +54,7 @@ template <class F, class Meta, class Dot, int C>
       x.q = reordered;
     }
     const std::size_t at = b * F::kBlockBytes;
-    const std::size_t ahead = stream(at);
+    const std::uint8_t* ahead = rows.base + stream(at);
     __m256i s[C][8], m[C][8];
     std::conditional_t<kFieldsOf8, SixBitFields, SixBitMins> fields;
     if constexpr (kFieldsOf8) fields.template take<F>(rows, at);
@@ -63,7 +64,7 @@ template <class F, class Meta, class Dot, int C>
     }
 #pragma GCC unroll 1
     for (std::size_t i = 0; i < 8; ++i) {
-      prefetch<F::kBlockBytes>(rows.row(i, ahead));
+      prefetch<F::kBlockBytes>(ahead + i * stream.step);
       LaneSums<F, C> sums;
       const std::uint8_t* block = rows.row(i, at);
       SubScales sub;

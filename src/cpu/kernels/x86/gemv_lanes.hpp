@@ -115,20 +115,19 @@ class LanesInFile {
   LanesInFile(const ProductArgs& args, std::size_t row)
       : start_(args.weights + row * args.row_bytes),
         row_bytes_(args.row_bytes),
-        stream_(args, kInterleavedRows, kPrefetch) {}
+        stream_(RowsAhead::of<F>(args, kInterleavedRows, 1024)) {}
   InterleavedChunk<F> chunk(std::size_t chunk, int groups) {
     return rows_.template take<L>(start_ + chunk * kChunkBytes, row_bytes_, groups);
   }
   [[nodiscard]] AheadInFile<F, L> ahead(std::size_t chunk) const {
-    return {start_ + stream_(chunk * kChunkBytes), row_bytes_};
+    return {start_ + stream_(chunk * kChunkBytes), stream_.step};
   }
 
  private:
-  static constexpr std::size_t kPrefetch = 1024;
   static constexpr std::size_t kChunkBytes = InterleavedChunk<F>::kBlocks * F::kBlockBytes;
   const std::uint8_t* start_;
   std::size_t row_bytes_;
-  StreamAhead stream_;
+  RowsAhead stream_;
   RowsInCache<F> rows_;
 };
 

@@ -7,6 +7,7 @@
 //   one group:          u[0] = weights 0..15 | 16..31
 #pragma once
 
+#include "cpu/kernels/x86/fetch.hpp"
 #include "cpu/kernels/x86/ymm.hpp"
 
 namespace quantlinear::cpu {
@@ -161,7 +162,7 @@ template <class F, class Meta, class Dot, int C>
   for (int c = 0; c < C; ++c) total[c] = acc[c];
   constexpr int kGroups = F::kBlockElements / 32;  // per block
   constexpr int kChunkBytes = 256 / F::kBlockElements * F::kBlockBytes;
-  const StreamAhead stream(args, 8, kPrefetch);
+  const auto stream = RowsAhead::of<F>(args, 8);
   // A core waits once too many lines are on their way. Large blocks are fetched bit by bit, two rows with each unit;
   // for small ones that costs more instructions than it saves.
   constexpr bool kFetchByUnit = F::kScaleStep == 32 && kChunkBytes >= 256;

@@ -2,6 +2,7 @@
 // (rows_in_cache.hpp).
 #pragma once
 
+#include "cpu/kernels/x86/fetch.hpp"
 #include "cpu/kernels/x86/row_lanes.hpp"
 
 namespace quantlinear::cpu {
@@ -64,24 +65,11 @@ struct InterleavedChunk {
   }
 };
 
-/// Memory to be fetched a share at a time, since a core waits once too many lines are on their way. A chunk has a share
-/// for every 32 weights of every register of rows: `Times` pieces of `Bytes` bytes, `step` bytes apart.
-template <std::size_t Bytes, std::size_t Times>
-struct Ahead {
-  const std::uint8_t* next;
-  std::size_t step = Bytes;
-
-  [[gnu::always_inline]] void share() {
-    for (std::size_t i = 0; i < Times; ++i) {
-      prefetch<static_cast<int>(Bytes)>(next);
-      next += step;
-    }
-  }
-};
-/// A chunk of 16 rows in a store.
+/// A chunk has a share for every 32 weights of every register of rows.
+/// Of a chunk of 16 rows in a store.
 template <class F, class L>
 using AheadInStore = Ahead<InterleavedChunk<F>::kBlocks * F::kBlockBytes * L::kRows / 8, 1>;
-/// A chunk of 16 rows in the file.
+/// Of a chunk of 16 rows in the file.
 template <class F, class L>
 using AheadInFile = Ahead<InterleavedChunk<F>::kBlocks * F::kBlockBytes, L::kRows / 8>;
 

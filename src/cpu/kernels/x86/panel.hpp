@@ -157,16 +157,14 @@ template <class F, int Rows, class Group>
 template <class F, class Panel>
 [[gnu::noinline]] void pack_panel(const ProductArgs& args, PanelAt panel_at, int groups, PanelAt ahead, Panel& panel,
                                   int from_octet) {
-  constexpr std::size_t kChunkBytes = kChunk / F::kBlockElements * F::kBlockBytes;
   const auto [first, chunk] = panel_at;
   constexpr bool kWords = Panel::kWords;
   for (int octet = from_octet; octet < static_cast<int>(Panel::kRows) / 8; ++octet) {
     const std::size_t start = first + 8 * static_cast<std::size_t>(octet);
     const PanelRows rows(args.weights, args.row_bytes, start, args.row_end);
-    const std::uint8_t* next = args.weights + (ahead.row + start - first) * args.row_bytes + ahead.chunk * kChunkBytes;
+    auto fetch = ahead_of_panel<F, Panel::kRows>(args, panel_at, ahead, start - first);
     const auto pack_group = [&]<int J>(std::size_t at, int g) {
-      prefetch<static_cast<int>(kChunkBytes)>(next);
-      next += args.row_bytes;
+      fetch.share();
       const auto group = [&]<int I>() { return F::template group<V, J>(rows.row[I] + at); };
       if constexpr (kWords) {
         pack_words<F>(group, g, octet, panel);

@@ -118,14 +118,12 @@ struct PackThroughCache {
   static constexpr std::size_t kAhead = 3;  // 2: Q6_K, m = 1, takes 1.15 times as long
   template <class Panel>
   static void pack(const ProductArgs& args, PanelAt at, int groups, PanelAt ahead, Memory& rows, Panel& panel) {
-    constexpr std::size_t kChunkBytes = InterleavedChunk<F>::kBlocks * F::kBlockBytes;
-    const auto address = [&](PanelAt of, std::size_t row) {
-      return args.weights + (of.row + row) * args.row_bytes + of.chunk * kChunkBytes;
-    };
+    const std::uint8_t* first = args.weights + at.row * args.row_bytes + at.chunk * kRowChunkBytes<F>;
     std::size_t packed = 0;
     for (; packed < Panel::kRows && at.row + packed + kInterleavedRows <= args.row_end; packed += kInterleavedRows) {
-      const InterleavedChunk<F> chunk = rows.template take<L>(address(at, packed), args.row_bytes, groups);
-      pack_lanes<F, L>(chunk, groups, AheadInFile<F, L>{address(ahead, packed), args.row_bytes}, packed, panel);
+      const InterleavedChunk<F> chunk = rows.template take<L>(first + packed * args.row_bytes, args.row_bytes, groups);
+      const auto fetch = ahead_of_panel<F, Panel::kRows, AheadInFile<F, L>>(args, at, ahead, packed);
+      pack_lanes<F, L>(chunk, groups, fetch, packed, panel);
     }
     if (packed < Panel::kRows && at.row + packed < args.row_end) {
       pack_panel<F>(args, at, groups, ahead, panel, static_cast<int>(packed / 8));

@@ -16,6 +16,17 @@ struct PanelAt {
   std::size_t row, chunk;
 };
 
+/// What is fetched while the panel of Rows rows at `at` is packed, from its row `row` on: a piece for each row.
+template <class F, std::size_t Rows, class Fetch = Ahead<kRowChunkBytes<F>, 1>>
+[[gnu::always_inline]] inline Fetch ahead_of_panel(const ProductArgs& args, PanelAt at, PanelAt ahead,
+                                                   std::size_t row) {
+  if (in_one_stretch<F>(Rows, args.row_bytes)) {
+    const std::size_t pieces = at.chunk * Rows + row;
+    return {args.weights + (at.row + Rows) * args.row_bytes + pieces * kRowChunkBytes<F>, kRowChunkBytes<F>};
+  }
+  return {args.weights + (ahead.row + row) * args.row_bytes + ahead.chunk * kRowChunkBytes<F>, args.row_bytes};
+}
+
 /// Calls panel(at, ahead) for every panel of `height` rows, `Ahead` panels ahead of it: it adds the products of the
 /// panel at `at` to `results` [column][Rows], and may fetch the weights of the panel at `ahead`, which comes soon (and
 /// may be past the end). Then writes the results: what happens between two chunks is the canonical chain of f32 steps,

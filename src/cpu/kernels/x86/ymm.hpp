@@ -138,37 +138,6 @@ struct Rows8 {
   [[nodiscard]] const std::uint8_t* row(std::size_t i, std::size_t at) const { return base + i * stride + at; }
 };
 
-/// How far ahead of the block at hand each row stream is fetched, in bytes. By hand, because the hardware prefetcher
-/// stops at each 4 KiB page.
-inline constexpr std::size_t kPrefetch = 4096;
-
-/// Where the streams of `rows` rows side by side are fetched, `distance` bytes ahead: past the end of a row a stream
-/// goes on `rows` rows further down, with short rows several times. Of a small matrix there is less to fetch than that:
-/// a sixteenth of it is far enough.
-struct StreamAhead {
-  std::size_t turn = 0, before = 0, after = 0;
-
-  StreamAhead(const ProductArgs& args, std::size_t rows, std::size_t distance) {
-    const std::size_t row_bytes = args.row_bytes;
-    if (row_bytes == 0) return;
-    const std::size_t most = (args.row_end - args.row_begin) * row_bytes / (16 * rows);
-    if (distance > most) distance = most;
-    const std::size_t others = (rows - 1) * row_bytes;
-    turn = row_bytes - distance % row_bytes;
-    before = distance + distance / row_bytes * others;
-    after = before + others;
-  }
-  /// Of byte `at` of a row: how far from the row's beginning.
-  [[nodiscard]] std::size_t operator()(std::size_t at) const { return at + (at < turn ? before : after); }
-};
-
-/// In assembly, because GCC drops calls of functions that do nothing but prefetch.
-template <int Bytes>
-[[gnu::always_inline]] inline void prefetch(const std::uint8_t* p) {
-#pragma GCC unroll 8
-  for (int i = 0; i < Bytes; i += 64) asm volatile("prefetcht0 %0" : : "m"(p[i]));
-}
-
 /// Where the activations of chunk `chunk` and column `c0` start.
 template <class Meta>
 struct ChunkX {

@@ -1,0 +1,79 @@
+// Which weights are fetched while others are read: by hand, because the hardware prefetcher stops at each 4 KiB page.
+//
+// Rows read side by side are followed by as many others. Those are one stretch of memory, and memory is fastest when a
+// stretch is read from beginning to end; so super-blocks are fetched, in that order, whatever part of them is needed
+// first. Of small blocks and of long rows it would be too much to stay in the caches until it is used (measured): there
+// every row is followed by a stream of its own.
+#pragma once
+
+#include "cpu/activations.hpp"
+#include "cpu/kernel_table.hpp"
+#include "formats/format.hpp"
+
+namespace quantlinear::cpu {
+namespace {
+
+/// In assembly, because GCC drops calls of functions that do nothing but prefetch.
+template <int Bytes>
+[[gnu::always_inline]] inline void prefetch(const std::uint8_t* p) {
+#pragma GCC unroll 8
+  for (int i = 0; i < Bytes; i += 64) asm volatile("prefetcht0 %0" : : "m"(p[i]));
+}
+
+/// Memory to be fetched a share at a time, since a core waits once too many lines are on their way: a share is `Times`
+/// pieces of `Bytes` bytes, `step` bytes apart.
+template <std::size_t Bytes, std::size_t Times>
+struct Ahead {
+  const std::uint8_t* next;
+  std::size_t step = Bytes;
+
+  [[gnu::always_inline]] void share() {
+    for (std::size_t i = 0; i < Times; ++i) {
+      prefetch<static_cast<int>(Bytes)>(next);
+      next += step;
+    }
+  }
+};
+
+/// A chunk of one row in the file.
+template <class F>
+inline constexpr std::size_t kRowChunkBytes = kChunk / F::kBlockElements * F::kBlockBytes;
+
+/// Whether the next `rows` rows are fetched as one stretch.
+template <class F>
+[[gnu::always_inline]] inline bool in_one_stretch(std::size_t rows, std::size_t row_bytes) {
+  constexpr std::size_t kMost = std::size_t{128} * 1024;
+  return F::kFamily == Family::super_block && rows * row_bytes <= kMost;
+}
+
+/// What is fetched while `rows` rows are read side by side, a chunk of each at a time: as many pieces of a chunk's
+/// size, `step` bytes apart.
+class RowsAhead {
+ public:
+  std::size_t step;
+
+  /// `distance`: how far ahead streams of single rows are, in bytes. Of a small matrix there is less to fetch than
+  /// that: a sixteenth of it is far enough.
+  template <class F>
+  static RowsAhead of(const ProductArgs& args, std::size_t rows, std::size_t distance = 4096) {
+    const std::size_t row_bytes = args.row_bytes;
+    if (row_bytes == 0) return {0, 0, 0, 0, 0};
+    if (in_one_stretch<F>(rows, row_bytes)) return {kRowChunkBytes<F>, rows, 0, 0, rows * row_bytes};
+    const std::size_t most = (args.row_end - args.row_begin) * row_bytes / (16 * rows);
+    if (distance > most) distance = most;
+    // Past the end of a row a stream goes on `rows` rows further down, with short rows several times.
+    const std::size_t others = (rows - 1) * row_bytes, before = distance + distance / row_bytes * others;
+    return {row_bytes, 1, row_bytes - distance % row_bytes, before, before + others};
+  }
+  /// Of the chunk at byte `at` of the rows: how far from the beginning of the first row the first piece is.
+  [[nodiscard]] std::size_t operator()(std::size_t at) const { return factor_ * at + (at < turn_ ? before_ : after_); }
+
+ private:
+  RowsAhead(std::size_t steps, std::size_t factor, std::size_t turn, std::size_t before, std::size_t after)
+      : step(steps), factor_(factor), turn_(turn), before_(before), after_(after) {}
+
+  std::size_t factor_, turn_, before_, after_;
+};
+
+}  // namespace
+}  // namespace quantlinear::cpu
