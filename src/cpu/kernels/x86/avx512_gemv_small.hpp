@@ -105,7 +105,7 @@ template <class F, int C>
     const std::uint8_t* ahead = start + stream(at);
     // Groups g and g + 1 of 32 weights, or g alone.
     const auto unit = [&]<bool Two>(int g) __attribute__((always_inline)) {
-      for (int i = 0; i < 4; ++i, ahead += stride) prefetch<static_cast<int>(kChunkBytes)>(ahead);
+      for (int i = 0; i < 4; ++i, ahead += stream.step) prefetch<static_cast<int>(kChunkBytes)>(ahead);
       __m512i a[C][2];  // 16 values of either group, twice
       for (int c = 0; c < C; ++c) {
         const __m512i v = _mm512_loadu_si512(x.column(c) + 32 * g);

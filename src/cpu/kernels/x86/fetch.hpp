@@ -1,9 +1,9 @@
 // Which weights are fetched while others are read: by hand, because the hardware prefetcher stops at each 4 KiB page.
 //
 // Rows read side by side are followed by as many others. Those are one stretch of memory, and memory is fastest when a
-// stretch is read from beginning to end; so super-blocks are fetched, in that order, whatever part of them is needed
-// first. Of small blocks and of long rows it would be too much to stay in the caches until it is used (measured): there
-// every row is followed by a stream of its own.
+// stretch is read from beginning to end; so super-blocks and Q8_0 are fetched, in that order, whatever part of them is
+// needed first. Long rows would not stay in the caches until they are used, and other small blocks are faster
+// (measured) if each row is followed by a stream of its own.
 #pragma once
 
 #include "cpu/activations.hpp"
@@ -39,11 +39,9 @@ struct Ahead {
 template <class F>
 inline constexpr std::size_t kRowChunkBytes = kChunk / F::kBlockElements * F::kBlockBytes;
 
-/// Whether the next `rows` rows are fetched as one stretch.
-template <class F>
-[[gnu::always_inline]] inline bool in_one_stretch(std::size_t rows, std::size_t row_bytes) {
-  constexpr std::size_t kMost = std::size_t{128} * 1024;
-  return F::kFamily == Family::super_block && rows * row_bytes <= kMost;
+/// Whether `rows` rows stay in the second-level cache until they are used.
+[[gnu::always_inline]] inline bool fit_ahead(std::size_t rows, std::size_t row_bytes) {
+  return rows * row_bytes <= std::size_t{128} * 1024;
 }
 
 /// What is fetched while `rows` rows are read side by side, a chunk of each at a time: as many pieces of a chunk's
@@ -58,7 +56,10 @@ class RowsAhead {
   static RowsAhead of(const ProductArgs& args, std::size_t rows, std::size_t distance = 4096) {
     const std::size_t row_bytes = args.row_bytes;
     if (row_bytes == 0) return {0, 0, 0, 0, 0};
-    if (in_one_stretch<F>(rows, row_bytes)) return {kRowChunkBytes<F>, rows, 0, 0, rows * row_bytes};
+    constexpr bool kWholeBytes = F::kFamily == Family::small_block && kRowChunkBytes<F> > kChunk;
+    if ((F::kFamily == Family::super_block || kWholeBytes) && fit_ahead(rows, row_bytes)) {
+      return {kRowChunkBytes<F>, rows, 0, 0, rows * row_bytes};
+    }
     const std::size_t most = (args.row_end - args.row_begin) * row_bytes / (16 * rows);
     if (distance > most) distance = most;
     // Past the end of a row a stream goes on `rows` rows further down, with short rows several times.

@@ -201,8 +201,8 @@ template <class F, class Meta, class Dot, int C>
       constexpr int kSteps = 32 / F::kScaleStep;
       if constexpr (kFetchByUnit) {
         const auto row = static_cast<std::size_t>(g);
-        prefetch<kChunkBytes>(rows.row(row, ahead));
-        prefetch<kChunkBytes>(rows.row(row + 1, ahead));
+        prefetch<kChunkBytes>(rows.base + ahead + row * stream.step);
+        prefetch<kChunkBytes>(rows.base + ahead + (row + 1) * stream.step);
       }
       HalfSums sums[C];
       const auto weights = [&]<int I>() __attribute__((always_inline)) {

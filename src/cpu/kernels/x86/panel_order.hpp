@@ -20,7 +20,7 @@ struct PanelAt {
 template <class F, std::size_t Rows, class Fetch = Ahead<kRowChunkBytes<F>, 1>>
 [[gnu::always_inline]] inline Fetch ahead_of_panel(const ProductArgs& args, PanelAt at, PanelAt ahead,
                                                    std::size_t row) {
-  if (in_one_stretch<F>(Rows, args.row_bytes)) {
+  if (F::kFamily == Family::super_block && fit_ahead(Rows, args.row_bytes)) {
     const std::size_t pieces = at.chunk * Rows + row;
     return {args.weights + (at.row + Rows) * args.row_bytes + pieces * kRowChunkBytes<F>, kRowChunkBytes<F>};
   }
