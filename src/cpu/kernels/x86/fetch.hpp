@@ -1,9 +1,9 @@
 // Which weights are fetched while others are read: by hand, because the hardware prefetcher stops at each 4 KiB page.
 //
 // Rows read side by side are followed by as many others. Those are one stretch of memory, and memory is fastest when a
-// stretch is read from beginning to end; so super-blocks and Q8_0 are fetched, in that order, whatever part of them is
-// needed first. Long rows would not stay in the caches until they are used, and other small blocks are faster
-// (measured) if each row is followed by a stream of its own.
+// stretch is read from beginning to end; so super-blocks, and Q8_0 in rows longer than a page, are fetched in that
+// order, whatever part of them is needed first. Very long rows would not stay in the caches until they are used, and
+// other small blocks are faster (measured) if each row is followed by a stream of its own.
 #pragma once
 
 #include "cpu/activations.hpp"
@@ -56,11 +56,14 @@ class RowsAhead {
   static RowsAhead of(const ProductArgs& args, std::size_t rows, std::size_t distance = 4096) {
     const std::size_t row_bytes = args.row_bytes;
     if (row_bytes == 0) return {0, 0, 0, 0, 0};
-    constexpr bool kWholeBytes = F::kFamily == Family::small_block && kRowChunkBytes<F> > kChunk;
-    if ((F::kFamily == Family::super_block || kWholeBytes) && fit_ahead(rows, row_bytes)) {
-      return {kRowChunkBytes<F>, rows, 0, 0, rows * row_bytes};
+    const std::size_t all = (args.row_end - args.row_begin) * row_bytes, group = rows * row_bytes;
+    const bool long_q8 = F::kFamily == Family::small_block && kRowChunkBytes<F> > kChunk && row_bytes > 4096;
+    if ((F::kFamily == Family::super_block || long_q8) && fit_ahead(rows, row_bytes)) {
+      // Of short rows as many as fill the time until they come.
+      const std::size_t enough = all / 16 < kEnough ? all / 16 : kEnough;
+      return {kRowChunkBytes<F>, rows, 0, 0, enough < group ? group : enough / group * group};
     }
-    const std::size_t most = (args.row_end - args.row_begin) * row_bytes / (16 * rows);
+    const std::size_t most = all / (16 * rows);
     if (distance > most) distance = most;
     // Past the end of a row a stream goes on `rows` rows further down, with short rows several times.
     const std::size_t others = (rows - 1) * row_bytes, before = distance + distance / row_bytes * others;
@@ -70,6 +73,8 @@ class RowsAhead {
   [[nodiscard]] std::size_t operator()(std::size_t at) const { return factor_ * at + (at < turn_ ? before_ : after_); }
 
  private:
+  static constexpr std::size_t kEnough = 16384;
+
   RowsAhead(std::size_t steps, std::size_t factor, std::size_t turn, std::size_t before, std::size_t after)
       : step(steps), factor_(factor), turn_(turn), before_(before), after_(after) {}
 
