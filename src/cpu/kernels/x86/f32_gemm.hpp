@@ -69,7 +69,7 @@ void gemm_f32(const ProductArgs& args) noexcept {
   const std::size_t stored = (args.x.m + Tile::kSideBySide - 1) / Tile::kSideBySide * Tile::kSideBySide;
   if (stored > args.x.m) std::memset(results + args.x.m * kF32Rows, 0, kF32Rows * sizeof(float));
   // Few columns wait for memory, which prefers fewer rows at a time.
-  const std::size_t height = kFloats && args.x.m < 8 ? kF32PanelRows : kF32Rows;
+  const std::size_t height = kFloats && args.x.m * F::kBlockBytes < 32 ? kF32PanelRows : kF32Rows;
   const auto rows_of_chunk = [&](PanelAt at, PanelAt ahead) {
     const std::size_t left = args.in_features - at.chunk * kChunk;
     const std::size_t count = left < kChunk ? left : kChunk;
