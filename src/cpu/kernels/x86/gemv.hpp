@@ -1,8 +1,7 @@
 // Few activation rows: eight weight rows at a time, blocks read in place, lanes along k.
 //
 // Dot (avx2_dot.hpp, avx512_dot.hpp) multiplies a block of one row; here eight such integer sums are transposed into
-// one register, so that the f32 step costs an eighth per row. The weight stream is prefetched by hand: the hardware
-// prefetcher stops at each 4 KiB page.
+// one register, so that the f32 step costs an eighth per row.
 #pragma once
 
 #include "cpu/kernel_table.hpp"

@@ -20,7 +20,8 @@ struct PanelAt {
 template <class F, std::size_t Rows, class Fetch = Ahead<kRowChunkBytes<F>, 1>>
 [[gnu::always_inline]] inline Fetch ahead_of_panel(const ProductArgs& args, PanelAt at, PanelAt ahead,
                                                    std::size_t row) {
-  if (F::kFamily == Family::super_block && fit_ahead(Rows, args.row_bytes)) {
+  // With many columns it is long before the next rows are needed, and the activations take their place in the cache.
+  if (F::kFamily == Family::super_block && args.x.m <= 64 && fit_ahead(Rows, args.row_bytes)) {
     const std::size_t pieces = at.chunk * Rows + row;
     return {args.weights + (at.row + Rows) * args.row_bytes + pieces * kRowChunkBytes<F>, kRowChunkBytes<F>};
   }
