@@ -5,7 +5,6 @@
 #include "cpu/kernels/x86/avx2_dot.hpp"
 #include "cpu/kernels/x86/avx512_gemv_small.hpp"
 #include "cpu/kernels/x86/avx512_panel.hpp"
-#include "cpu/kernels/x86/interleaved_chunk.hpp"
 
 namespace quantlinear::cpu {
 namespace {
@@ -20,8 +19,8 @@ struct Avx512Dot {
   template <class F, class Meta>
     requires(kWideBlocks<F> && sizeof(Meta) == sizeof(A8Meta))
   static std::size_t by_sixteen_rows(const ProductArgs& args) {
-    // One or two columns of Q8_0 wait for memory, which is slower with sixteen rows side by side once all cores read.
-    if (kWholeBytes<F> && args.x.m <= 2 && args.row_bytes > 4096) return args.row_begin;
+    // One or two columns then wait for memory, which is slower with sixteen rows side by side once all cores read.
+    if (args.x.m <= 2 && long_rows_of_bytes<F>(args.row_bytes)) return args.row_begin;
     return gemv_by_sixteen_rows<F>(args);
   }
   static constexpr bool kFieldsByVectors = true;  ///< SixBitFields: measured

@@ -94,11 +94,10 @@ struct PackWideBlocks {
   template <class Panel>
   [[gnu::noinline]] static void pack(const ProductArgs& args, PanelAt at, int groups, PanelAt ahead, Memory&,
                                      Panel& panel) {
-    constexpr std::size_t kChunkBytes = kChunk / 32 * F::kBlockBytes;
     const std::size_t stride = args.row_bytes;
     std::size_t band = 0;
     for (; band < Panel::kRows && at.row + band + 16 <= args.row_end; band += 16) {
-      const std::uint8_t* block = args.weights + (at.row + band) * stride + at.chunk * kChunkBytes;
+      const std::uint8_t* block = args.weights + (at.row + band) * stride + at.chunk * kRowChunkBytes<F>;
       auto fetch = ahead_of_panel<F, Panel::kRows>(args, at, ahead, band);
 #pragma GCC unroll 1
       for (int g = 0; g < groups; ++g, block += F::kBlockBytes) {

@@ -39,6 +39,12 @@ struct Ahead {
 template <class F>
 inline constexpr std::size_t kRowChunkBytes = kChunk / F::kBlockElements * F::kBlockBytes;
 
+/// Whether weights are bytes and a row is longer than a page.
+template <class F>
+[[gnu::always_inline]] inline bool long_rows_of_bytes(std::size_t row_bytes) {
+  return F::kFamily == Family::small_block && kRowChunkBytes<F> > kChunk && row_bytes > 4096;
+}
+
 /// Whether `rows` rows stay in the second-level cache until they are used.
 [[gnu::always_inline]] inline bool fit_ahead(std::size_t rows, std::size_t row_bytes) {
   return rows * row_bytes <= std::size_t{128} * 1024;
@@ -57,8 +63,8 @@ class RowsAhead {
     const std::size_t row_bytes = args.row_bytes;
     if (row_bytes == 0) return {0, 0, 0, 0, 0};
     const std::size_t all = (args.row_end - args.row_begin) * row_bytes, group = rows * row_bytes;
-    const bool long_q8 = F::kFamily == Family::small_block && kRowChunkBytes<F> > kChunk && row_bytes > 4096;
-    if ((F::kFamily == Family::super_block || long_q8) && fit_ahead(rows, row_bytes)) {
+    const bool in_one_stretch = F::kFamily == Family::super_block || long_rows_of_bytes<F>(row_bytes);
+    if (in_one_stretch && fit_ahead(rows, row_bytes)) {
       // Of short rows as many as fill the time until they come.
       const std::size_t enough = all / 16 < kEnough ? all / 16 : kEnough;
       return {kRowChunkBytes<F>, rows, 0, 0, enough < group ? group : enough / group * group};

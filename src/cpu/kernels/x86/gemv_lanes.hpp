@@ -124,7 +124,7 @@ class LanesInFile {
   }
 
  private:
-  static constexpr std::size_t kChunkBytes = InterleavedChunk<F>::kBlocks * F::kBlockBytes;
+  static constexpr std::size_t kChunkBytes = kRowChunkBytes<F>;
   const std::uint8_t* start_;
   std::size_t row_bytes_;
   RowsAhead stream_;

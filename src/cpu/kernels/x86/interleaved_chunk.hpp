@@ -65,13 +65,12 @@ struct InterleavedChunk {
   }
 };
 
-/// A chunk has a share for every 32 weights of every register of rows.
-/// Of a chunk of 16 rows in a store.
+/// What is fetched with a chunk of 16 rows, a share for every 32 weights of every register of rows: in a store,
 template <class F, class L>
 using AheadInStore = Ahead<InterleavedChunk<F>::kBlocks * F::kBlockBytes * L::kRows / 8, 1>;
-/// Of a chunk of 16 rows in the file.
+/// and in the file.
 template <class F, class L>
-using AheadInFile = Ahead<InterleavedChunk<F>::kBlocks * F::kBlockBytes, L::kRows / 8>;
+using AheadInFile = Ahead<kRowChunkBytes<F>, L::kRows / 8>;
 
 }  // namespace
 }  // namespace quantlinear::cpu
