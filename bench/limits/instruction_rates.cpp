@@ -37,6 +37,7 @@ std::vector<Sequence> all_sequences() {
   add(avx2_sequences());
   add(avxvnni_sequences());
   add(avx512_sequences());
+  add(amx_sequences());
 #elif defined(QUANTLINEAR_LIMITS_NEON)
   add(neon_sequences());
 #endif
@@ -53,6 +54,7 @@ bool included(std::string_view rate, std::string_view isa) {
   if (isa == "avx_vnni") isa = "avxvnni";
   if (isa.starts_with("neon_")) isa.remove_prefix(std::string_view("neon_").size());
   if (isa.empty() || rate == isa) return true;
+  if (isa == "avx512_amx" && rate == "amx") return true;
   if (isa.starts_with("avx512")) return rate.starts_with("avx");
   if (isa == "avxvnni") return rate == "avx2";
   if (isa == "i8mm") return rate == "neon" || rate == "dotprod";

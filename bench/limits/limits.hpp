@@ -15,7 +15,7 @@ enum class Operand : std::uint8_t { int8, int16, f32 };
 /// One measured instruction sequence.
 struct Rate {
   std::string name;  ///< "vpmaddubsw ymm, 8 sums in int16"
-  std::string isa;   ///< "avx2", "avxvnni", "avx512", "neon", "dotprod", "i8mm"
+  std::string isa;   ///< "avx2", "avxvnni", "avx512", "amx", "neon", "dotprod", "i8mm"
   Operand operand = Operand::f32;
   /// How many int8 products are added up in int16 before they are widened; 0: the sequence needs no such step.
   int int16_sums = 0;

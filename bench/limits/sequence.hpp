@@ -31,6 +31,7 @@ struct ReadTable {
 SequenceTable avx2_sequences();
 SequenceTable avxvnni_sequences();
 SequenceTable avx512_sequences();
+SequenceTable amx_sequences();
 SequenceTable neon_sequences();
 ReadTable avx2_reads();
 

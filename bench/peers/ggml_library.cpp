@@ -59,6 +59,7 @@ GgmlLibrary::GgmlLibrary(const std::string& folder) {
   need(backend_graph_compute, "ggml_backend_graph_compute");
   need(backend_cpu_buffer_type, "ggml_backend_cpu_buffer_type");
   need(backend_buft_alloc_buffer, "ggml_backend_buft_alloc_buffer");
+  need(backend_buft_get_alloc_size, "ggml_backend_buft_get_alloc_size");
   need(backend_buffer_free, "ggml_backend_buffer_free");
   need(backend_buffer_get_base, "ggml_backend_buffer_get_base");
   need(backend_tensor_alloc, "ggml_backend_tensor_alloc");

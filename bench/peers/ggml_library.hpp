@@ -43,6 +43,7 @@ struct GgmlLibrary {
   int (*backend_graph_compute)(Object backend, Object graph) = nullptr;
   Object (*backend_cpu_buffer_type)() = nullptr;
   Object (*backend_buft_alloc_buffer)(Object buffer_type, std::size_t size) = nullptr;
+  std::size_t (*backend_buft_get_alloc_size)(Object buffer_type, Object tensor) = nullptr;
   void (*backend_buffer_free)(Object buffer) = nullptr;
   void* (*backend_buffer_get_base)(Object buffer) = nullptr;
   void (*backend_tensor_alloc)(Object buffer, Object tensor, void* address) = nullptr;

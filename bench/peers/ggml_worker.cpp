@@ -160,7 +160,8 @@ class GgmlContestant final : public Contestant {
          ++next) {
       const Owned context = new_context(3, 0);
       const Object weights = new_weights(context, type);
-      const Owned buffer(ggml_.backend_buft_alloc_buffer(*next, bytes_ + 4096), ggml_.backend_buffer_free);
+      const std::size_t bytes = ggml_.backend_buft_get_alloc_size(*next, weights);
+      const Owned buffer(ggml_.backend_buft_alloc_buffer(*next, bytes + 4096), ggml_.backend_buffer_free);
       ggml_.backend_tensor_alloc(buffer, weights, ggml_.backend_buffer_get_base(buffer));
       const Object product = ggml_.mul_mat(context, weights, new_input(context, 1));
       if (ggml_.backend_dev_supports_op(device, product)) return *next;

@@ -9,6 +9,7 @@
 //   a16   int16   values[chunk][m][256]   meta A16Meta[chunk][m]
 //         Within each 32 the order is 0..7, 16..23, 8..15, 24..31: what a byte-to-word unpack of
 //         32 weights gives on x86 in two instructions. Exact integer sums do not care.
+//   a16, planes   uint8 low[256], int8 high[256] for each [chunk][m], value = 256 * high + low, in order
 //
 // x is about scale * q with integer q, |q| <= max_q. One scale per `block` values: 256 where the
 // weight format is a super-block, 32 where it has small blocks. See docs/numerics.md.
@@ -29,6 +30,7 @@ struct ActivationSpec {
   std::uint16_t block = 256;       ///< values per scale: 32 or 256; f32: 256
   std::uint16_t max_q = 0;         ///< largest |q|; f32: 0
   std::uint16_t side_by_side = 1;  ///< rows that take turns by eight values: 1; f32: or 2
+  bool planes = false;             ///< a16: low bytes of a chunk, then high bytes
 
   friend bool operator==(const ActivationSpec&, const ActivationSpec&) = default;
 };

@@ -95,7 +95,8 @@ cpu::InterleavedRows interleaved_part(const PartKernels& kernels, const QuantPar
 std::string text_of(const cpu::ActivationSpec& spec) {
   if (spec.precision == Precision::f32) return spec.side_by_side == 1 ? "f32" : "f32, two rows side by side";
   return std::string(spec.precision == Precision::a8 ? "8" : "16") + "-bit integers up to " +
-         std::to_string(spec.max_q) + " per " + std::to_string(spec.block) + " values";
+         std::to_string(spec.max_q) + " per " + std::to_string(spec.block) + " values" +
+         (spec.planes ? ", in two planes of bytes" : "");
 }
 
 }  // namespace

@@ -5,6 +5,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #elif defined(__aarch64__) && defined(__linux__)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
@@ -31,6 +35,20 @@ std::uint64_t saved_state() {
   asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
   return low | (std::uint64_t{high} << 32);
 }
+
+/// Eight tile registers of 16 rows x 64 bytes, for this process.
+bool has_tiles(std::uint64_t saved) {
+#if defined(__linux__)
+  constexpr std::uint64_t kTileState = 3U << 17;  // their configuration and their data
+  if ((saved & kTileState) != kTileState) return false;
+  const Registers palette = cpuid(0x1d, 1);
+  if (palette.ebx != (8U << 16 | 64U) || (palette.ecx & 0xffffU) != 16) return false;
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // arch_prctl(2): ARCH_REQ_XCOMP_PERM
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return (saved & 0) != 0;
+#endif
+}
 #endif
 
 }  // namespace
@@ -54,6 +72,7 @@ std::uint32_t detect_features() noexcept {
     found |= avx512;
     if (bit(seven.ecx, 11)) found |= avx512_vnni;
   }
+  if (bit(seven.edx, 24) && bit(seven.edx, 25) && has_tiles(saved)) found |= amx_int8;
 #elif defined(__aarch64__) && defined(__linux__)
   if ((getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0) found |= neon_dotprod;
   if ((getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0) found |= neon_i8mm;
@@ -70,7 +89,8 @@ std::string feature_names(std::uint32_t mask) {
                                                         {avx512, "avx512 (f, bw, dq, vl)"},
                                                         {avx512_vnni, "avx512_vnni"},
                                                         {neon_dotprod, "dotprod"},
-                                                        {neon_i8mm, "i8mm"}};
+                                                        {neon_i8mm, "i8mm"},
+                                                        {amx_int8, "amx_int8"}};
   std::string names;
   for (const auto& [feature, name] : kNames) {
     if ((mask & feature) == 0) continue;

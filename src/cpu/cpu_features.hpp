@@ -18,9 +18,11 @@ enum Feature : std::uint32_t {
   avx512_vnni = 1u << 6,
   neon_dotprod = 1u << 7,
   neon_i8mm = 1u << 8,
+  amx_int8 = 1u << 9,  ///< tile registers, and products of bytes in them
 };
 
-/// Features of this machine; register state that the operating system does not save does not count.
+/// Features of this machine; register state that the operating system does not save does not count. Linux saves tile
+/// registers for processes that ask: where there are any, this asks, once for the whole process.
 [[nodiscard]] std::uint32_t detect_features() noexcept;
 
 /// Names of the features in `mask`, e.g. "avx2, fma".

@@ -20,7 +20,7 @@
 //   template <class V, int J> static V::U8x32 group(const uint8_t* block)
 //                    the u of weights 32J .. 32J+31, in order
 // super_block only:
-//   kMaxScale        largest |s_j|
+//   kMaxScale        largest |s_j|; a power of two above 1 only where just the negative one is that large
 //   kFactor          power of two folded out of d: the true d is kFactor * half(d_bits(block))
 //   static uint16_t d_bits(const uint8_t* block)                  IEEE half
 //   static uint16_t dmin_bits(const uint8_t* block)               only if kHasMin

@@ -83,8 +83,14 @@ inline void quantise_chunk(const ActivationSpec& spec, const float* x, std::size
     for (std::size_t i = start; i < end; ++i) {
       const std::int32_t q = round_to_int(x[i] * s.pre * s.inverse);
       sums[i / 16] += q;
-      const std::size_t at = sizeof(Value) == 1 ? i : (i / 32) * 32 + a16_position(i % 32);
-      values[at] = static_cast<Value>(q);
+      if (spec.planes) {
+        auto* bytes = reinterpret_cast<std::uint8_t*>(values);
+        bytes[i] = static_cast<std::uint8_t>(q);
+        bytes[kChunk + i] = static_cast<std::uint8_t>(q >> 8);
+      } else {
+        const std::size_t at = sizeof(Value) == 1 ? i : (i / 32) * 32 + a16_position(i % 32);
+        values[at] = static_cast<Value>(q);
+      }
     }
   }
   fill_sums(sums, meta);

@@ -8,6 +8,7 @@
 
 #include "cpu/activations.hpp"
 #include "cpu/kernel_table.hpp"
+#include "cpu/kernels/x86/ymm.hpp"
 #include "formats/format.hpp"
 
 namespace quantlinear::cpu {

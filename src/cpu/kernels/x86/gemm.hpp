@@ -7,43 +7,30 @@
 namespace quantlinear::cpu {
 namespace {
 
-template <class Panel, class Packer>
-struct GemmMemory {
-  Panel panel;
-  typename Packer::Memory packer;
-};
-
-/// Tile must offer: kColumns, Panel, Meta, and
+/// What multiplies a panel by all columns, in passes of at most Tile::kColumns. Tile must offer: kColumns, Panel, Meta,
+/// and
 ///   template <int C> static void chunk(const Panel&, int groups, const ChunkX<Meta>&, float* tile)
 /// which adds one chunk of C columns to tile [C][Panel::kRows].
-///
-/// Packer::pack(args, at, groups, ahead, memory, panel) fills the panel at `at` and fetches what the one at `ahead`
-/// is made of, kAhead panels later, bit by bit: a core waits once too many lines are on their way. Memory: what it
-/// needs besides.
-template <class Tile, class Packer>
-void gemm(const ProductArgs& args) noexcept {
+template <class Tile>
+class InPasses {
+ public:
   using Panel = typename Tile::Panel;
-  using Meta = typename Tile::Meta;
-  constexpr std::size_t kRows = Panel::kRows;
-  // Not on the stack: there it made the tiles 5 % slower, by where it moved their accumulators (docs/performance.md).
-  using Memory = GemmMemory<Panel, Packer>;
-  auto& memory = *reinterpret_cast<Memory*>(args.scratch);
-  float* results = reinterpret_cast<float*>(args.scratch + sizeof(Memory));
-  in_panel_order<kRows, Packer::kAhead>(args, results, [&](PanelAt at, PanelAt ahead) {
-    const std::size_t columns = args.x.m;
-    const std::size_t left = (args.in_features - at.chunk * kChunk) / 32;
-    const int groups = left < 8 ? static_cast<int>(left) : 8;
-    Packer::pack(args, at, groups, ahead, memory.packer, memory.panel);
+  struct Memory {};
+
+  InPasses(std::size_t columns, Memory&) : columns_(columns) {}
+
+  /// Adds the products of a panel of `groups` groups of 32 k to results [column][row].
+  void multiply(Panel& panel, int groups, const Activations& x, std::size_t chunk, float* results) const {
     std::size_t c = 0;
     const auto step = [&]<int C>() {
-      Tile::template chunk<C>(memory.panel, groups, ChunkX<Meta>(args.x, at.chunk, c), results + c * kRows);
+      Tile::template chunk<C>(panel, groups, ChunkX<typename Tile::Meta>(x, chunk, c), results + c * Panel::kRows);
       c += C;
     };
-    while (c + Tile::kColumns <= columns) step.template operator()<Tile::kColumns>();
+    while (c + Tile::kColumns <= columns_) step.template operator()<Tile::kColumns>();
     if constexpr (Tile::kColumns > 4) {
-      while (c + 4 <= columns) step.template operator()<4>();
+      while (c + 4 <= columns_) step.template operator()<4>();
     }
-    switch (columns - c) {
+    switch (columns_ - c) {
       case 3:
         step.template operator()<3>();
         break;
@@ -56,12 +43,53 @@ void gemm(const ProductArgs& args) noexcept {
       default:
         break;
     }
+  }
+
+ private:
+  std::size_t columns_;
+};
+
+/// A tile may multiply panels in a way of its own: it is an object then, for all panels of a call, like InPasses.
+template <class Tile>
+concept MultipliesPanels = requires { typename Tile::Memory; };
+template <class Tile>
+struct MultiplierOf {
+  using Type = InPasses<Tile>;
+};
+template <MultipliesPanels Tile>
+struct MultiplierOf<Tile> {
+  using Type = Tile;
+};
+
+template <class Tile, class Packer>
+struct GemmMemory {
+  typename Tile::Panel panel;
+  typename Packer::Memory packer;
+  typename MultiplierOf<Tile>::Type::Memory multiplier;
+};
+
+/// Packer::pack(args, at, groups, ahead, memory, panel) fills the panel at `at` and fetches what the one at `ahead`
+/// is made of, kAhead panels later, bit by bit: a core waits once too many lines are on their way. Memory: what it
+/// needs besides.
+template <class Tile, class Packer>
+void gemm(const ProductArgs& args) noexcept {
+  constexpr std::size_t kRows = Tile::Panel::kRows;
+  // Not on the stack: there it made the tiles 5 % slower, by where it moved their accumulators (docs/performance.md).
+  using Memory = GemmMemory<Tile, Packer>;
+  auto& memory = *reinterpret_cast<Memory*>(args.scratch);
+  float* results = reinterpret_cast<float*>(args.scratch + sizeof(Memory));
+  typename MultiplierOf<Tile>::Type multiplier(args.x.m, memory.multiplier);
+  in_panel_order<kRows, Packer::kAhead>(args, results, [&](PanelAt at, PanelAt ahead) {
+    const std::size_t left = (args.in_features - at.chunk * kChunk) / 32;
+    const int groups = left < 8 ? static_cast<int>(left) : 8;
+    Packer::pack(args, at, groups, ahead, memory.packer, memory.panel);
+    multiplier.multiply(memory.panel, groups, args.x, at.chunk, results);
   });
 }
 
-template <class Panel, class Packer>
+template <class Tile, class Packer>
 std::size_t gemm_scratch(std::size_t m) {
-  return sizeof(GemmMemory<Panel, Packer>) + m * Panel::kRows * sizeof(float);
+  return sizeof(GemmMemory<Tile, Packer>) + m * Tile::Panel::kRows * sizeof(float);
 }
 
 }  // namespace

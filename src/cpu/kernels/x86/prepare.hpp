@@ -27,17 +27,31 @@ namespace {
   sums[0] = _mm_cvtsi128_si32(s);
   sums[1] = _mm_extract_epi32(s, 1);
 }
+/// The sums of both 16 of 32 integers.
+[[gnu::always_inline]] inline void sums_of_16(const __m256i (&q)[4], std::int32_t (&sums)[2]) {
+  const __m256i h = _mm256_hadd_epi32(_mm256_add_epi32(q[0], q[1]), _mm256_add_epi32(q[2], q[3]));
+  const __m128i t = _mm_add_epi32(_mm256_castsi256_si128(h), _mm256_extracti128_si256(h, 1));
+  const __m128i s = _mm_hadd_epi32(t, t);
+  sums[0] = _mm_cvtsi128_si32(s);
+  sums[1] = _mm_extract_epi32(s, 1);
+}
 [[gnu::always_inline]] inline void store32(const __m256i (&q)[4], std::int16_t* out, std::int32_t (&sums)[2]) {
   // packs works on 128-bit halves; the a16 order is 0..7, 16..23 | 8..15, 24..31.
   const __m256i a = _mm256_permute4x64_epi64(_mm256_packs_epi32(q[0], q[1]), 0xd8);  // 0..15
   const __m256i b = _mm256_permute4x64_epi64(_mm256_packs_epi32(q[2], q[3]), 0xd8);  // 16..31
   store256(out, _mm256_permute2x128_si256(a, b, 0x20));
   store256(out + 16, _mm256_permute2x128_si256(a, b, 0x31));
-  const __m256i h = _mm256_hadd_epi32(_mm256_add_epi32(q[0], q[1]), _mm256_add_epi32(q[2], q[3]));
-  const __m128i t = _mm_add_epi32(_mm256_castsi256_si128(h), _mm256_extracti128_si256(h, 1));
-  const __m128i s = _mm_hadd_epi32(t, t);
-  sums[0] = _mm_cvtsi128_si32(s);
-  sums[1] = _mm_extract_epi32(s, 1);
+  sums_of_16(q, sums);
+}
+/// As planes: low bytes, and high bytes kChunk further.
+[[gnu::always_inline]] inline void store32_planes(const __m256i (&q)[4], std::uint8_t* out, std::int32_t (&sums)[2]) {
+  const __m256i a = _mm256_packs_epi32(q[0], q[1]), b = _mm256_packs_epi32(q[2], q[3]);
+  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7), low = _mm256_set1_epi16(0xff);
+  const __m256i lows = _mm256_packus_epi16(_mm256_and_si256(a, low), _mm256_and_si256(b, low));
+  const __m256i highs = _mm256_packs_epi16(_mm256_srai_epi16(a, 8), _mm256_srai_epi16(b, 8));
+  store256(out, _mm256_permutevar8x32_epi32(lows, order));
+  store256(out + kChunk, _mm256_permutevar8x32_epi32(highs, order));
+  sums_of_16(q, sums);
 }
 
 [[gnu::always_inline]] inline float largest_of(const float* x, std::size_t count) {
@@ -78,10 +92,20 @@ template <class Value, class Meta>
     for (; g < end; ++g) {
       __m256i q[4];
       round32(x + 32 * g, pre, inverse, q);
-      store32(q, values + 32 * g, sums[g]);
+      if (sizeof(Value) == 2 && spec.planes) {
+        store32_planes(q, reinterpret_cast<std::uint8_t*>(values) + 32 * g, sums[g]);
+      } else {
+        store32(q, values + 32 * g, sums[g]);
+      }
     }
   }
-  std::memset(values + 32 * g, 0, (kChunk - 32 * g) * sizeof(Value));
+  if (sizeof(Value) == 2 && spec.planes) {
+    auto* bytes = reinterpret_cast<std::uint8_t*>(values) + 32 * g;
+    std::memset(bytes, 0, kChunk - 32 * g);
+    std::memset(bytes + kChunk, 0, kChunk - 32 * g);
+  } else {
+    std::memset(values + 32 * g, 0, (kChunk - 32 * g) * sizeof(Value));
+  }
   std::memcpy(meta.scale, scales, sizeof scales);
   std::int32_t flat[16];
   std::memcpy(flat, sums, sizeof flat);

@@ -42,6 +42,7 @@ struct IntegerProduct {
   static ActivationSpec activations(std::size_t m) {
     ActivationSpec spec = activation_spec<F, P>();
     if (m >= From.gemm && Tile::Panel::kWords) spec.precision = Precision::a16;
+    if constexpr (MultipliesPanels<Tile>) spec.planes = m >= From.gemm && Tile::kPlanes;
     return spec;
   }
   static void run(const ProductArgs& args) noexcept {
@@ -55,14 +56,17 @@ struct IntegerProduct {
     }
     gemv<F, GemvMeta, Dot>(args);
   }
-  static std::size_t scratch_bytes(std::size_t m) {
-    return m < From.gemm ? 0 : gemm_scratch<typename Tile::Panel, Packer>(m);
-  }
+  static std::size_t scratch_bytes(std::size_t m) { return m < From.gemm ? 0 : gemm_scratch<Tile, Packer>(m); }
   static KernelDescription describe(std::size_t m) {
     using Panel = typename Tile::Panel;
     if (m >= From.gemm) {
-      return {"gemm", Panel::kWords ? "16-bit panels of rows x 256" : "8-bit panels of rows x 256", Panel::kRows,
-              static_cast<std::size_t>(Tile::kColumns)};
+      constexpr std::size_t kColumns = Tile::kColumns;
+      if constexpr (MultipliesPanels<Tile>) {
+        return {"gemm", Tile::path(m), Panel::kRows, kColumns};
+      } else {
+        return {"gemm", Panel::kWords ? "16-bit panels of rows x 256" : "8-bit panels of rows x 256", Panel::kRows,
+                kColumns};
+      }
     }
     if (kLanes && m >= From.lanes) {
       return {"gemv", "blocks interleaved in the cache, 16 rows at a time", kInterleavedRows, From.lane_columns};
@@ -96,7 +100,10 @@ constexpr ProductKernel interleaved_product() {
       return {"gemv", "interleaved blocks, 16 rows at a time", kInterleavedRows, From.lane_columns};
     }
     KernelDescription d = IntegerProduct<F, Precision::a8, Dot, Tile, From>::describe(m);
-    d.path = Tile::Panel::kWords ? "16-bit panels of interleaved rows x 256" : "8-bit panels of interleaved rows x 256";
+    if constexpr (!MultipliesPanels<Tile>) {
+      d.path =
+          Tile::Panel::kWords ? "16-bit panels of interleaved rows x 256" : "8-bit panels of interleaved rows x 256";
+    }
     return d;
   };
   return kernel;
