@@ -2,7 +2,7 @@
 # Installs the peers of compare_peers into a virtual environment, built from source for this machine:
 #   setup_peers.sh DIR [native|avx2]
 # avx2: for AVX2 and FMA only, to compare with our avx2 kernels on a machine that has more.
-# JOBS limits the compilers that run at once. Takes half an hour on two cores.
+# JOBS limits the compilers that run at once. Takes a quarter of an hour on two cores.
 set -euo pipefail
 
 dir=${1:?usage: setup_peers.sh DIR [native|avx2]}
@@ -19,7 +19,8 @@ export CMAKE_BUILD_PARALLEL_LEVEL=${JOBS:-$(nproc)}
 
 [ -x "$dir/bin/pip" ] || python3 -m venv "$dir"
 dir=$(cd "$dir" && pwd)
-pip() { "$dir/bin/python" -m pip --disable-pip-version-check "$@"; }
+# Without its cache: a wheel there may have been built for another instruction set.
+pip() { "$dir/bin/python" -m pip --disable-pip-version-check --no-cache-dir "$@"; }
 pip install --quiet scikit-build-core cmake ninja
 
 echo "llama-cpp-python $llama_version ($isa): building"

@@ -5,7 +5,7 @@
 // the row stride of the caller, so power-of-two strides cannot thrash a cache set.
 //
 //   f32   float   values[chunk][m][256], or two rows side by side, m rounded up to even: [chunk][m / 2][32][2][8]
-//   a8    int8    values[chunk][m][256]   meta A8Meta [chunk][m]
+//   a8    int8    values[chunk][m][256]   meta A8Meta [chunk][m], or A8PairMeta
 //   a16   int16   values[chunk][m][256]   meta A16Meta[chunk][m]
 //         Within each 32 the order is 0..7, 16..23, 8..15, 24..31: what a byte-to-word unpack of
 //         32 weights gives on x86 in two instructions. Exact integer sums do not care.
@@ -31,6 +31,8 @@ struct ActivationSpec {
   std::uint16_t max_q = 0;         ///< largest |q|; f32: 0
   std::uint16_t side_by_side = 1;  ///< rows that take turns by eight values: 1; f32: or 2
   bool planes = false;             ///< a16: low bytes of a chunk, then high bytes
+  std::uint8_t offset = 0;         ///< a8: of A8PairMeta
+  std::uint8_t pair_step = 0;      ///< a8: of A8PairMeta, 16 or 32; 0: A8Meta
 
   friend bool operator==(const ActivationSpec&, const ActivationSpec&) = default;
 };
@@ -39,6 +41,14 @@ struct A8Meta {
   float scale[8];           ///< of each 32; a block of 256 repeats its one scale
   std::int16_t sums16[16];  ///< sum of q over each 16
   std::int16_t sums32[8];   ///< sum of q over each 32
+};
+
+/// For kernels that sum products in int16, two lanes for four k, and begin with what an offset of the weights adds too
+/// much. Of each spec.pair_step values -offset times the sums of those that share a lane: of values 4i and 4i + 1, and
+/// of 4i + 2 and 4i + 3; modulo 2^16, which is enough where the sum in the end fits int16.
+struct A8PairMeta {
+  float scale[8];
+  std::int16_t pairs[16][2];
 };
 
 struct A16Meta {
@@ -54,7 +64,7 @@ struct A16Meta {
 /// Prepared activations of m rows.
 struct Activations {
   const void* values = nullptr;
-  const void* meta = nullptr;  ///< A8Meta, A16Meta or null
+  const void* meta = nullptr;  ///< A8Meta, A8PairMeta, A16Meta or null
   std::size_t m = 0;
 };
 
@@ -63,8 +73,10 @@ constexpr std::size_t chunks_of(std::size_t in_features) { return (in_features +
 constexpr std::size_t value_bytes(Precision precision) {
   return precision == Precision::f32 ? 4 : precision == Precision::a16 ? 2 : 1;
 }
-constexpr std::size_t meta_bytes(Precision precision) {
-  return precision == Precision::f32 ? 0 : precision == Precision::a16 ? sizeof(A16Meta) : sizeof(A8Meta);
+constexpr std::size_t meta_bytes(const ActivationSpec& spec) {
+  if (spec.precision == Precision::f32) return 0;
+  if (spec.precision == Precision::a16) return sizeof(A16Meta);
+  return spec.pair_step == 0 ? sizeof(A8Meta) : sizeof(A8PairMeta);
 }
 
 /// m rows in memory: whole groups of those side by side.

@@ -82,7 +82,7 @@ PreparedLayout layout_prepared(std::span<const LayerKernels* const> layers, std:
       entry = {spec, part.set->prepare_row, layout.bytes, 0};
       layout.bytes += align(values_bytes(spec, layer->in_features, columns));
       entry.meta_at = layout.bytes;
-      layout.bytes += align(chunks * columns * meta_bytes(spec.precision));
+      layout.bytes += align(chunks * columns * meta_bytes(spec));
     }
   }
   layout.finite_at = layout.bytes;

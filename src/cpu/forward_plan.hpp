@@ -75,7 +75,7 @@ struct PreparedLayout {
   };
   /// More than there are different specs in the whole table (tests/kernels_test.cpp counts them), so that a forward
   /// needs no allocation for its plan.
-  static constexpr std::size_t kMostEntries = 24;
+  static constexpr std::size_t kMostEntries = 32;
 
   std::array<Entry, kMostEntries> entries;
   std::size_t count = 0;

@@ -132,7 +132,7 @@ struct Prepared {
   Prepared(const InstructionSet& set, const ActivationSpec& wanted, std::span<const float> x, std::size_t m)
       : spec(wanted),
         values(values_bytes(spec, kColumns, m)),
-        meta(chunks_of(kColumns) * m * meta_bytes(spec.precision) + 1) {
+        meta(chunks_of(kColumns) * m * meta_bytes(spec) + 1) {
     for (std::size_t i = 0; i < m; ++i) {
       finite[i] = set.prepare_row(spec, x.data() + i * kColumns, kColumns, i, m, values.data(), meta.data());
     }
@@ -147,7 +147,7 @@ struct Prepared {
     for (std::size_t chunk = 0; chunk < chunks_of(kColumns); ++chunk) {
       equal = equal &&
               same(values, other.values, chunk * groups + row / side, side * kChunk * value_bytes(spec.precision)) &&
-              same(meta, other.meta, chunk * m + row, meta_bytes(spec.precision));
+              same(meta, other.meta, chunk * m + row, meta_bytes(spec));
     }
     return equal;
   }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "cpu/activations.hpp"
 
@@ -55,6 +56,17 @@ inline void fill_sums(const std::int32_t (&sums)[16], A16Meta& meta) {
   }
 }
 
+/// A8PairMeta has sums of its own, which fill_pairs makes of the values.
+inline void fill_sums(const std::int32_t (&)[16], A8PairMeta&) {}
+inline void fill_pairs(const ActivationSpec& spec, const std::int8_t* values, A8PairMeta& meta) {
+  std::memset(meta.pairs, 0, sizeof meta.pairs);
+  for (std::size_t i = 0; i < kChunk; i += 4) {
+    std::int16_t(&pair)[2] = meta.pairs[i / spec.pair_step];
+    pair[0] = static_cast<std::int16_t>(pair[0] - spec.offset * (values[i] + values[i + 1]));
+    pair[1] = static_cast<std::int16_t>(pair[1] - spec.offset * (values[i + 2] + values[i + 3]));
+  }
+}
+
 inline bool all_finite(const float* x, std::size_t count) {
   bool finite = true;
   for (std::size_t i = 0; i < count; ++i) {
@@ -94,6 +106,7 @@ inline void quantise_chunk(const ActivationSpec& spec, const float* x, std::size
     }
   }
   fill_sums(sums, meta);
+  if constexpr (std::is_same_v<Meta, A8PairMeta>) fill_pairs(spec, values, meta);
 }
 
 template <class Value, class Meta>
@@ -129,7 +142,7 @@ inline void copy_row(const ActivationSpec& spec, const float* x, std::size_t in_
 inline void clear_row(const ActivationSpec& spec, std::size_t in_features, std::size_t row, std::size_t m, void* values,
                       void* meta) {
   if (spec.precision == Precision::f32) return copy_row(spec, nullptr, in_features, row, m, values);
-  const std::size_t value = kChunk * value_bytes(spec.precision), extra = meta_bytes(spec.precision);
+  const std::size_t value = kChunk * value_bytes(spec.precision), extra = meta_bytes(spec);
   for (std::size_t chunk = 0; chunk * kChunk < in_features; ++chunk) {
     std::memset(static_cast<std::byte*>(values) + (chunk * m + row) * value, 0, value);
     std::memset(static_cast<std::byte*>(meta) + (chunk * m + row) * extra, 0, extra);
@@ -151,7 +164,11 @@ inline bool prepare_row_scalar(const ActivationSpec& spec, const float* x, std::
       quantise_row<std::int16_t, A16Meta>(spec, x, in_features, row, m, values, meta);
       break;
     case Precision::a8:
-      quantise_row<std::int8_t, A8Meta>(spec, x, in_features, row, m, values, meta);
+      if (spec.pair_step == 0) {
+        quantise_row<std::int8_t, A8Meta>(spec, x, in_features, row, m, values, meta);
+      } else {
+        quantise_row<std::int8_t, A8PairMeta>(spec, x, in_features, row, m, values, meta);
+      }
       break;
   }
   return true;

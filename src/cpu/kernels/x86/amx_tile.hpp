@@ -163,9 +163,20 @@ class AmxTile {
     for (int part = 0; part < kParts; ++part) {
       dots<Set>(panel, x, unit, 128 * part);
       dots<Set>(panel, x, unit, 128 * part + 64);
+      if (columns_ > 64) fetch_next(x, unit, static_cast<std::size_t>(part));
       finish(panel.scales, x, before, turn ^ 1, static_cast<std::size_t>(part), results);
     }
     store<Set>(memory_.sums[turn]);
+  }
+
+  /// Of more columns than the first-level cache holds, a part of those of the next tile.
+  [[gnu::always_inline]] void fetch_next(const ChunkX<Meta>& x, const Unit& unit, std::size_t part) const {
+    constexpr std::size_t kHalves = kBothHalves ? 1 : 2, kShare = ChunkX<Meta>::kColumnBytes / kHalves / kParts;
+    const std::size_t share = kBothHalves ? part : kParts * unit.half + part;
+    const std::int8_t* next = x.q + (unit.first + unit.columns) * ChunkX<Meta>::kColumnBytes;
+    for (std::size_t c = 0; c < unit.columns; ++c) {
+      prefetch<static_cast<int>(kShare)>(next + c * ChunkX<Meta>::kColumnBytes + share * kShare);
+    }
   }
 
   /// The part-th part of the columns of a unit (none if it has none).

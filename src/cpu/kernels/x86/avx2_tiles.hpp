@@ -3,6 +3,8 @@
 // Bytes (vpmaddubsw). Products of u <= kMaxU with a <= 127 are summed kSteps deep in int16 before a
 // vpmaddwd with the sub-scale widens them: 1 + 1/kSteps multiplies per 32 products instead of 2.
 //   kSteps = 32767 / (2 * 127 * kMaxU): 8 for 4-bit, 4 for 5-bit, 2 for 6-bit weights.
+// Where weights have an offset, a sum begins with what that adds too much (A8PairMeta). Addition wraps around, so only
+// the sum of (u - offset) * a has to fit in the end: 8 for Q5_0, 4 for Q6_K; and nothing is left to be taken off.
 // Words (vpmaddwd): weights already carry offset and sub-scale; nothing but multiply-add.
 #pragma once
 
@@ -44,16 +46,24 @@ template <int N>
 template <class F>
 struct Avx2ByteTile {
   using Panel = BytePanel<16>;
-  using Meta = A8Meta;
   static constexpr int kColumns = 4;
   static constexpr int kSubSteps = F::kScaleStep / 4;  // steps of 4 k per sub-block
-  static constexpr int kFit = 32767 / (2 * 127 * F::kMaxU);
-  static constexpr int kSteps = kFit >= kSubSteps ? kSubSteps : kFit >= 4 ? 4 : kFit >= 2 ? 2 : 1;
-  static_assert(kFit >= 1);
+  /// How many steps fit if weights are up to `largest`.
+  static constexpr int steps_of(int largest) {
+    const int fit = 32767 / (2 * 127 * largest);
+    return fit >= kSubSteps ? kSubSteps : fit >= 4 ? 4 : fit >= 2 ? 2 : 1;
+  }
+  static_assert(2 * 127 * F::kMaxU <= 32767);  // of one step, which saturates
+  static constexpr int kSigned = steps_of(F::kOffset > F::kMaxU - F::kOffset ? F::kOffset : F::kMaxU - F::kOffset);
+  static constexpr int kPairStep = F::kOffset != 0 && kSigned >= 4 ? 4 * kSigned : 0;
+  static constexpr bool kPairs = kPairStep != 0;
+  static constexpr int kSteps = kPairs ? kSigned : steps_of(F::kMaxU);
+  using Meta = std::conditional_t<kPairs, A8PairMeta, A8Meta>;
+  using Columns = ChunkX<Meta>;
 
   /// The products of kSteps steps from step k4 on, 16 rows x C columns, in int16.
   template <int C>
-  [[gnu::always_inline]] static void products(const Panel& panel, int k4, const ChunkX<A8Meta>& x, __m256i (&p)[C][2]) {
+  [[gnu::always_inline]] static void products(const Panel& panel, int k4, const Columns& x, __m256i (&p)[C][2]) {
 #pragma GCC unroll 8
     for (int step = 0; step < kSteps; ++step) {
       const __m256i w0 = load256(panel.u[k4 + step][0]), w1 = load256(panel.u[k4 + step][8]);
@@ -61,8 +71,11 @@ struct Avx2ByteTile {
       for (int c = 0; c < C; ++c) {
         const __m256i a = broadcast32(x.column(c) + 4 * (k4 + step));
         const __m256i p0 = _mm256_maddubs_epi16(w0, a), p1 = _mm256_maddubs_epi16(w1, a);
-        p[c][0] = step == 0 ? p0 : _mm256_add_epi16(p[c][0], p0);
-        p[c][1] = step == 0 ? p1 : _mm256_add_epi16(p[c][1], p1);
+        if constexpr (kPairs) {
+          if (step == 0) p[c][0] = p[c][1] = broadcast32(x.meta[c].pairs[k4 / kSteps]);
+        }
+        p[c][0] = step == 0 && !kPairs ? p0 : _mm256_add_epi16(p[c][0], p0);
+        p[c][1] = step == 0 && !kPairs ? p1 : _mm256_add_epi16(p[c][1], p1);
         keep_in_register(p[c][0]);
         keep_in_register(p[c][1]);
       }
@@ -71,7 +84,7 @@ struct Avx2ByteTile {
 
   /// total[c] = sum over `steps4` steps from k4 on of scale(j) * products.
   template <int C>
-  [[gnu::always_inline]] static void accumulate(const Panel& panel, int k4, int end, const ChunkX<A8Meta>& x,
+  [[gnu::always_inline]] static void accumulate(const Panel& panel, int k4, int end, const Columns& x,
                                                 __m256i (&total)[C][2], const auto& scale_of) {
     clear(total);
     if constexpr (kSteps >= 4) keep_in_memory();
@@ -88,7 +101,7 @@ struct Avx2ByteTile {
   }
 
   template <int C>
-  [[gnu::noinline]] static void chunk(const Panel& panel, int groups, const ChunkX<A8Meta>& x, float* tile) {
+  [[gnu::noinline]] static void chunk(const Panel& panel, int groups, const Columns& x, float* tile) {
     alignas(32) __m256i total[C][2];
     const PanelScales<16>& s = panel.scales;
     if constexpr (F::kFamily == Family::super_block) {
@@ -99,11 +112,11 @@ struct Avx2ByteTile {
         for (int h = 0; h < 2; ++h) {
           float* t = tile + 16 * c + 8 * h;
           __m256i by_sums = _mm256_setzero_si256();
-          if constexpr (F::kHasMin || F::kOffset != 0) {
+          if constexpr (F::kHasMin || (F::kOffset != 0 && !kPairs)) {
             by_sums = F::kScaleStep == 32 ? sums_product<4>(s.sums_factor, h, x.meta[c].sums32)
                                           : sums_product<8>(s.sums_factor, h, x.meta[c].sums16);
           }
-          const __m256i sum = F::kOffset != 0 ? _mm256_sub_epi32(total[c][h], by_sums) : total[c][h];
+          const __m256i sum = F::kOffset != 0 && !kPairs ? _mm256_sub_epi32(total[c][h], by_sums) : total[c][h];
           f32_step(t, _mm256_mul_ps(_mm256_load_ps(&s.d[0][8 * h]), da), sum);
           if constexpr (F::kHasMin) f32_step_minus(t, _mm256_mul_ps(_mm256_load_ps(&s.min[0][8 * h]), da), by_sums);
         }
@@ -116,10 +129,13 @@ struct Avx2ByteTile {
         const int g = j / kScales;
         for (int c = 0; c < C; ++c) {
           const __m256 da = _mm256_broadcast_ss(&x.meta[c].scale[g]);
-          const int sum_of_a = kScales == 1 ? x.meta[c].sums32[g] : x.meta[c].sums16[j];
+          int sum_of_a = 0;
+          if constexpr (!kPairs) sum_of_a = kScales == 1 ? x.meta[c].sums32[g] : x.meta[c].sums16[j];
           for (int h = 0; h < 2; ++h) {
             __m256i sum = total[c][h];
-            if constexpr (F::kOffset != 0) sum = _mm256_sub_epi32(sum, _mm256_set1_epi32(F::kOffset * sum_of_a));
+            if constexpr (F::kOffset != 0 && !kPairs) {
+              sum = _mm256_sub_epi32(sum, _mm256_set1_epi32(F::kOffset * sum_of_a));
+            }
             f32_step(tile + 16 * c + 8 * h, _mm256_mul_ps(_mm256_load_ps(&s.d[j][8 * h]), da), sum);
             if constexpr (F::kHasMin) {
               f32_step(tile + 16 * c + 8 * h, _mm256_mul_ps(_mm256_load_ps(&s.min[g][8 * h]), da),

@@ -16,9 +16,10 @@ namespace {
 
 /// In assembly, because GCC drops calls of functions that do nothing but prefetch.
 template <int Bytes>
-[[gnu::always_inline]] inline void prefetch(const std::uint8_t* p) {
+[[gnu::always_inline]] inline void prefetch(const void* p) {
+  const auto* bytes = static_cast<const std::uint8_t*>(p);
 #pragma GCC unroll 8
-  for (int i = 0; i < Bytes; i += 64) asm volatile("prefetcht0 %0" : : "m"(p[i]));
+  for (int i = 0; i < Bytes; i += 64) asm volatile("prefetcht0 %0" : : "m"(bytes[i]));
 }
 
 /// Memory to be fetched a share at a time, since a core waits once too many lines are on their way: a share is `Times`

@@ -2,6 +2,7 @@
 // some columns at a time.
 #pragma once
 
+#include "cpu/kernels/x86/fetch.hpp"
 #include "cpu/kernels/x86/panel.hpp"
 
 namespace quantlinear::cpu {
@@ -23,7 +24,9 @@ class InPasses {
   void multiply(Panel& panel, int groups, const Activations& x, std::size_t chunk, float* results) const {
     std::size_t c = 0;
     const auto step = [&]<int C>() {
-      Tile::template chunk<C>(panel, groups, ChunkX<typename Tile::Meta>(x, chunk, c), results + c * Panel::kRows);
+      const ChunkX<typename Tile::Meta> columns(x, chunk, c);
+      if (columns_ > 64) fetch_next<C>(columns, results + c * Panel::kRows);
+      Tile::template chunk<C>(panel, groups, columns, results + c * Panel::kRows);
       c += C;
     };
     while (c + Tile::kColumns <= columns_) step.template operator()<Tile::kColumns>();
@@ -46,6 +49,13 @@ class InPasses {
   }
 
  private:
+  /// Of more columns than the first-level cache holds, those of the next pass.
+  template <int C>
+  [[gnu::always_inline]] static void fetch_next(const ChunkX<typename Tile::Meta>& columns, const float* results) {
+    prefetch<C* static_cast<int>(ChunkX<typename Tile::Meta>::kColumnBytes)>(columns.column(C));
+    prefetch<C* static_cast<int>(Panel::kRows * sizeof(float))>(results + C * Panel::kRows);
+  }
+
   std::size_t columns_;
 };
 

@@ -76,6 +76,27 @@ namespace {
   return _mm256_testz_si256(bad, bad) != 0 && all_finite(x + i, count - i);
 }
 
+/// As fill_pairs.
+[[gnu::always_inline]] inline void fill_pairs_avx2(const ActivationSpec& spec, const std::int8_t* values,
+                                                   A8PairMeta& meta) {
+  const __m256i factor = _mm256_set1_epi16(static_cast<short>(-spec.offset)), one = _mm256_set1_epi8(1);
+  std::int32_t* pairs = reinterpret_cast<std::int32_t*>(meta.pairs);
+  for (std::size_t g = 0; g < 8; ++g) {
+    // Of each 16 values, in every dword.
+    __m256i sums = _mm256_maddubs_epi16(one, load256(values + 32 * g));
+    sums = _mm256_add_epi16(sums, _mm256_shuffle_epi32(sums, 0x4e));
+    sums = _mm256_mullo_epi16(_mm256_add_epi16(sums, _mm256_shuffle_epi32(sums, 0xb1)), factor);
+    const __m128i low = _mm256_castsi256_si128(sums), high = _mm256_extracti128_si256(sums, 1);
+    if (spec.pair_step == 16) {
+      pairs[2 * g] = _mm_cvtsi128_si32(low);
+      pairs[2 * g + 1] = _mm_cvtsi128_si32(high);
+    } else {
+      pairs[g] = _mm_cvtsi128_si32(_mm_add_epi16(low, high));
+    }
+  }
+  if (spec.pair_step != 16) std::memset(pairs + 8, 0, 8 * sizeof(std::int32_t));
+}
+
 /// As quantise_chunk; `count` is a multiple of 32 (block formats have whole blocks).
 template <class Value, class Meta>
 [[gnu::always_inline]] inline void quantise_chunk_avx2(const ActivationSpec& spec, const float* x, std::size_t count,
@@ -126,8 +147,13 @@ template <class Value, class Meta>
     const std::size_t left = in_features - chunk * kChunk, at = chunk * m + row;
     const std::size_t count = left < kChunk ? left : kChunk;
     if (spec.precision == Precision::a8) {
-      quantise_chunk_avx2(spec, x + chunk * kChunk, count, static_cast<std::int8_t*>(values) + at * kChunk,
-                          static_cast<A8Meta*>(meta)[at]);
+      auto* q = static_cast<std::int8_t*>(values) + at * kChunk;
+      if (spec.pair_step == 0) {
+        quantise_chunk_avx2(spec, x + chunk * kChunk, count, q, static_cast<A8Meta*>(meta)[at]);
+      } else {
+        quantise_chunk_avx2(spec, x + chunk * kChunk, count, q, static_cast<A8PairMeta*>(meta)[at]);
+        fill_pairs_avx2(spec, q, static_cast<A8PairMeta*>(meta)[at]);
+      }
     } else {
       quantise_chunk_avx2(spec, x + chunk * kChunk, count, static_cast<std::int16_t*>(values) + at * kChunk,
                           static_cast<A16Meta*>(meta)[at]);

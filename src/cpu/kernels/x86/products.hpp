@@ -42,6 +42,12 @@ struct IntegerProduct {
   static ActivationSpec activations(std::size_t m) {
     ActivationSpec spec = activation_spec<F, P>();
     if (m >= From.gemm && Tile::Panel::kWords) spec.precision = Precision::a16;
+    if constexpr (requires { Tile::kPairStep; }) {
+      if (m >= From.gemm && Tile::kPairStep != 0) {
+        spec.offset = static_cast<std::uint8_t>(F::kOffset);
+        spec.pair_step = static_cast<std::uint8_t>(Tile::kPairStep);
+      }
+    }
     if constexpr (MultipliesPanels<Tile>) spec.planes = m >= From.gemm && Tile::kPlanes;
     return spec;
   }

@@ -147,7 +147,7 @@ struct ChunkX {
   ChunkX(const Activations& x, std::size_t chunk, std::size_t c0)
       : q(static_cast<const std::int8_t*>(x.values) + (chunk * x.m + c0) * kColumnBytes),
         meta(static_cast<const Meta*>(x.meta) + chunk * x.m + c0) {}
-  static constexpr std::size_t kColumnBytes = kChunk * (sizeof(Meta) == sizeof(A8Meta) ? 1 : 2);
+  static constexpr std::size_t kColumnBytes = kChunk * (std::is_same_v<Meta, A16Meta> ? 2 : 1);
   [[nodiscard]] const std::int8_t* column(int c) const { return q + static_cast<std::size_t>(c) * kColumnBytes; }
 };
 
