@@ -24,9 +24,9 @@ struct CpuOptions {
   /// The first load of a (weight type, precision) in a process compares the kernels with the scalar ones,
   /// bit for bit, in about half a millisecond. Where they differ, the next weaker set is taken for these
   /// parts and `explain` says why; if the set is named here, loading is an `unsupported` error instead.
-  /// On Linux and a CPU with AMX, a backend asks for the tile registers, once and for the whole process (arch_prctl(2)):
-  /// stacks for signal handlers (sigaltstack(2)) need room for them from then on. Where Linux refuses, that set is not
-  /// usable.
+  /// On Linux and a CPU with AMX, a backend asks for the tile registers, once and for the whole process
+  /// (arch_prctl(2)): stacks for signal handlers (sigaltstack(2)) need room for them from then on. Where Linux refuses,
+  /// that set is not usable.
   std::string instruction_set = {};
 };
 

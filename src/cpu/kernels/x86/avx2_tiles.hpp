@@ -86,6 +86,7 @@ struct Avx2ByteTile {
   template <int C>
   [[gnu::always_inline]] static void accumulate(const Panel& panel, int k4, int end, const Columns& x,
                                                 __m256i (&total)[C][2], const auto& scale_of) {
+    if constexpr (kSteps == 1) return accumulate_each<C>(panel, k4, end, x, total, scale_of);
     clear(total);
     if constexpr (kSteps >= 4) keep_in_memory();
 #pragma GCC unroll 1
@@ -98,6 +99,32 @@ struct Avx2ByteTile {
       }
       if constexpr (kSteps >= 4) keep_in_memory();
     }
+  }
+
+  /// Where nothing is summed in int16: products are widened one by one, and the totals are in registers.
+  template <int C>
+  [[gnu::always_inline]] static void accumulate_each(const Panel& panel, int k4, int end, const Columns& x,
+                                                     __m256i (&total)[C][2], const auto& scale_of) {
+    __m256i sum[C][2];
+    clear(sum);
+#pragma GCC unroll 1
+    for (; k4 < end; k4 += 4) {
+      const __m256i scale0 = scale_of(k4, 0), scale1 = scale_of(k4, 1);
+#pragma GCC unroll 4
+      for (int step = 0; step < 4; ++step) {
+        const __m256i w0 = load256(panel.u[k4 + step][0]), w1 = load256(panel.u[k4 + step][8]);
+#pragma GCC unroll 8
+        for (int c = 0; c < C; ++c) {
+          const __m256i a = broadcast32(x.column(c) + 4 * (k4 + step));
+          sum[c][0] = _mm256_add_epi32(sum[c][0], _mm256_madd_epi16(_mm256_maddubs_epi16(w0, a), scale0));
+          sum[c][1] = _mm256_add_epi32(sum[c][1], _mm256_madd_epi16(_mm256_maddubs_epi16(w1, a), scale1));
+          keep_in_register(sum[c][0]);
+          keep_in_register(sum[c][1]);
+        }
+      }
+    }
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) total[c][0] = sum[c][0], total[c][1] = sum[c][1];
   }
 
   template <int C>
