@@ -130,9 +130,7 @@ struct Prepared {
   std::array<bool, kMost> finite{};
 
   Prepared(const InstructionSet& set, const ActivationSpec& wanted, std::span<const float> x, std::size_t m)
-      : spec(wanted),
-        values(values_bytes(spec, kColumns, m)),
-        meta(chunks_of(kColumns) * m * meta_bytes(spec) + 1) {
+      : spec(wanted), values(values_bytes(spec, kColumns, m)), meta(chunks_of(kColumns) * m * meta_bytes(spec) + 1) {
     for (std::size_t i = 0; i < m; ++i) {
       finite[i] = set.prepare_row(spec, x.data() + i * kColumns, kColumns, i, m, values.data(), meta.data());
     }
