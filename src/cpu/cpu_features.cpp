@@ -37,7 +37,7 @@ std::uint64_t saved_state() {
 }
 
 /// Eight tile registers of 16 rows x 64 bytes, for this process.
-bool has_tiles(std::uint64_t saved) {
+bool has_tiles([[maybe_unused]] std::uint64_t saved) {
 #if defined(__linux__)
   constexpr std::uint64_t kTileState = 3U << 17;  // their configuration and their data
   if ((saved & kTileState) != kTileState) return false;
@@ -46,7 +46,7 @@ bool has_tiles(std::uint64_t saved) {
   constexpr long kRequestPermission = 0x1023, kTileData = 18;  // arch_prctl(2): ARCH_REQ_XCOMP_PERM
   return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
 #else
-  return (saved & 0) != 0;
+  return false;
 #endif
 }
 #endif
