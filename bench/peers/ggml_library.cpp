@@ -72,6 +72,8 @@ GgmlLibrary::GgmlLibrary(const std::string& folder) {
   find(backend_dev_supports_op, "ggml_backend_dev_supports_op");
   find(repack_tensor, "iqk_repack_tensor");
   find(repacked_type, "iqk_repacked_type");
+  // Its tables, which decoders read, are filled with the first context.
+  if (Object context = init({4096, nullptr, true}); context != nullptr) free(context);
 }
 
 GgmlLibrary::RowDecoder GgmlLibrary::row_decoder(const std::string& name) const {

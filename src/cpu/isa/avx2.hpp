@@ -30,23 +30,30 @@ struct Isa {
   template <Interleavable F>
     requires(!kSeveralFields<F>)
   static constexpr ProductKernel interleaved() {
-    constexpr std::size_t kGemmFrom = F::kFamily == Family::super_block && F::kMaxU <= 128 ? 4 : 5;
-    return interleaved_product<F, Avx2Dot, ByteOrWordTile<F>, UsedFrom{.lanes = 1, .gemm = kGemmFrom}>();
+    if (F::kFamily == Family::super_block) return interleaved_from<F, UsedFrom{.lanes = 1, .gemm = 5}>();
+    return interleaved_from<F, UsedFrom{.lanes = 1, .gemm = kWholeBytes<F> ? 25 : 9, .lane_columns = 8}>();
   }
 
  private:
+  /// Measured on Zen 3, weights beyond the last-level cache (docs/performance.md).
   template <class F, Precision P>
   static constexpr UsedFrom used_from() {
-    constexpr bool kSuper = F::kFamily == Family::super_block;
-    if (kSuper && !Interleavable<F>) return {.lanes = 5, .gemm = 5};
-    if (kSeveralFields<F>) return {.lanes = 4, .gemm = 4, .through_cache = F::kMaxU != 63};  // not Q6_K
-    if (P == Precision::a16) return {.lanes = 3, .gemm = 3};
-    if (kSuper) {
-      if (F::kMaxU > 128) return {.lanes = 5, .gemm = 5};  // IQ4_XS
-      return {.lanes = F::kMaxU == 3 ? 2 : 3, .gemm = F::kMaxU == 3 ? 4 : 3};
-    }
-    if (kWholeBytes<F> || !Interleavable<F>) return {.lanes = 4, .gemm = 4};
-    return {.lanes = 3, .gemm = 5};
+    constexpr bool kSuper = F::kFamily == Family::super_block, kInteger = P == Precision::a8;
+    constexpr bool kThroughCache = F::kMaxU != 31 && F::kMaxU != 63;  // Q5_K, Q6_K
+    const auto gemm_from = [](std::size_t m) {
+      return UsedFrom{.lanes = m, .gemm = m, .through_cache = kThroughCache};
+    };
+    if (kSuper && kInteger && Avx2Dot::kColumns<F, A8Meta> == 8) return gemm_from(9);
+    if (kSuper && !Interleavable<F>) return gemm_from(5);
+    if (!kInteger) return gemm_from(kSeveralFields<F> ? 4 : 3);
+    if (kSuper) return gemm_from(F::kMaxU == 3 ? 4 : 5);                            // Q2_K: 4
+    if (!Interleavable<F> || (F::kMaxU == 31 && !F::kHasMin)) return gemm_from(3);  // Q5_0, too
+    return {.lanes = F::kHasMin ? 1 : kWholeBytes<F> ? 5 : F::kMaxU > 128 ? 3 : 2, .gemm = 9, .lane_columns = 8};
+  }
+
+  template <class F, UsedFrom From>
+  static constexpr ProductKernel interleaved_from() {
+    return interleaved_product<F, Avx2Dot, ByteOrWordTile<F>, From>();
   }
 
   /// Two products of bytes beyond 128 would not fit int16: their panels hold the same integers in 16 bits.

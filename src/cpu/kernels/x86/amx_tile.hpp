@@ -36,6 +36,9 @@ class AmxTile {
     if (columns < kFewest) return "8-bit panels of rows x 256";
     return W::kCount == 1 ? "tile registers, weights as bytes" : "tile registers, weights as two planes of bytes";
   }
+  static std::size_t tile_columns(std::size_t columns) {
+    return columns < kFewest ? static_cast<std::size_t>(DotByteTile<F, ZmmRows>::kColumns) : kColumns;
+  }
   /// Activations of a16 come as planes.
   static constexpr bool kPlanes = kPlanesOfX;
 

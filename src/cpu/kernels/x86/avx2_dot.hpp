@@ -157,24 +157,32 @@ struct Avx2Dot {
   template <class F>
   using Ahead = typename Avx2CodeBook<F>::Ahead;
 
+  /// Columns of a pass: many where panels cost much (look-ups, 16-bit products of super-blocks).
+  template <class F, class Meta>
+  static constexpr int kColumns = F::kFamily == Family::super_block && (kAhead<F, Meta> || kSigned<F, Meta>) ? 8 : 4;
+
   template <class F, int C>
   [[gnu::always_inline]] static void indexed_sums(const std::uint8_t* block, const Ahead<F>& ahead,
                                                   const SubScales& sub, const ChunkX<A8Meta>& x, LaneSums<F, C>& r) {
-    constexpr bool kBySigns = Avx2CodeBook<F>::kBySigns;
+    // Signs go to the activations of one column; with more of them it is less to give them to the weights, once.
+    constexpr bool kBySigns = Avx2CodeBook<F>::kBySigns, kToActivations = kBySigns && C == 1;
     for (int c = 0; c < C; ++c) r.s[c] = _mm256_setzero_si256();
     const ScaleLanesFor<F, C> scales(sub.scales);
     unroll<8>([&]<int J>() {
-      const __m256i u = ahead.template weights<J>(block);
+      __m256i u = ahead.template weights<J>(block);
       const __m256i scale = scales.template lanes<J>();
       [[maybe_unused]] __m256i signs;
       if constexpr (kBySigns) signs = ahead.template signs_of<J>();
+      if constexpr (kBySigns && !kToActivations) {
+        u = _mm256_add_epi8(_mm256_sign_epi8(u, signs), _mm256_set1_epi8(F::kOffset));
+      }
       for (int c = 0; c < C; ++c) {
         __m256i a = load256(x.column(c) + 32 * J);
-        if constexpr (kBySigns) a = _mm256_sign_epi8(a, signs);
+        if constexpr (kToActivations) a = _mm256_sign_epi8(a, signs);
         r.s[c] = _mm256_add_epi32(r.s[c], _mm256_madd_epi16(_mm256_maddubs_epi16(u, a), scale));
       }
     });
-    if constexpr (!kBySigns) {
+    if constexpr (!kToActivations) {
       for (int c = 0; c < C; ++c) {
         r.s[c] = _mm256_sub_epi32(r.s[c], with_sums<F>(sub.scales, F::kOffset, x.meta[c]));
       }

@@ -11,8 +11,15 @@
 namespace quantlinear::cpu {
 namespace {
 
-/// Columns one pass over eight rows takes at the most.
-inline constexpr int kGemvColumns = 4;
+/// Columns one pass over eight rows takes at the most: four, if Dot does not say.
+template <class F, class Meta, class Dot>
+consteval int gemv_columns() {
+  if constexpr (requires { Dot::template kColumns<F, Meta>; }) {
+    return Dot::template kColumns<F, Meta>;
+  } else {
+    return 4;
+  }
+}
 /// Integer sums of one super-block of one row against C columns, still spread over eight lanes:
 /// s = sum s_j q a, and m = sum m_j a where mins are not summed for eight rows at once (kMinsOf8).
 template <class F, int C>
@@ -128,7 +135,7 @@ template <class F, class Meta, class Dot>
 inline constexpr bool kSixteenRows =
     requires(const ProductArgs& args) { Dot::template by_sixteen_rows<F, Meta>(args); };
 
-/// All rows of the call, up to kGemvColumns columns a pass; the rows stay in the caches between passes.
+/// All rows of the call, up to gemv_columns columns a pass; the rows stay in the caches between passes.
 template <class F, class Meta, class Dot>
 void gemv(const ProductArgs& args) noexcept {
   std::size_t row = args.row_begin;
@@ -147,21 +154,13 @@ void gemv(const ProductArgs& args) noexcept {
       for (int c = 0; c < C; ++c)
         store_rows(args, row, rows.skip, rows.count, c0 + static_cast<std::size_t>(c), acc[c]);
     };
+    constexpr int kMost = gemv_columns<F, Meta, Dot>();
     std::size_t c0 = 0;
-    for (; c0 + 4 <= args.x.m; c0 += 4) pass.template operator()<4>(c0);
-    switch (args.x.m - c0) {
-      case 3:
-        pass.template operator()<3>(c0);
-        break;
-      case 2:
-        pass.template operator()<2>(c0);
-        break;
-      case 1:
-        pass.template operator()<1>(c0);
-        break;
-      default:
-        break;
-    }
+    for (; c0 + kMost <= args.x.m; c0 += kMost) pass.template operator()<kMost>(c0);
+    const std::size_t left = args.x.m - c0;
+    unroll<kMost - 1>([&]<int I>() {
+      if (left == std::size_t{I + 1}) pass.template operator()<I + 1>(c0);
+    });
   }
 }
 

@@ -80,7 +80,7 @@ namespace {
 [[gnu::always_inline]] inline void fill_pairs_avx2(const ActivationSpec& spec, const std::int8_t* values,
                                                    A8PairMeta& meta) {
   const __m256i factor = _mm256_set1_epi16(static_cast<short>(-spec.offset)), one = _mm256_set1_epi8(1);
-  std::int32_t* pairs = reinterpret_cast<std::int32_t*>(meta.pairs);
+  std::int32_t pairs[16] = {};  // of two int16
   for (std::size_t g = 0; g < 8; ++g) {
     // Of each 16 values, in every dword.
     __m256i sums = _mm256_maddubs_epi16(one, load256(values + 32 * g));
@@ -94,7 +94,8 @@ namespace {
       pairs[g] = _mm_cvtsi128_si32(_mm_add_epi16(low, high));
     }
   }
-  if (spec.pair_step != 16) std::memset(pairs + 8, 0, 8 * sizeof(std::int32_t));
+  static_assert(sizeof meta.pairs == sizeof pairs);
+  std::memcpy(meta.pairs, pairs, sizeof pairs);
 }
 
 /// As quantise_chunk; `count` is a multiple of 32 (block formats have whole blocks).

@@ -66,19 +66,19 @@ struct IntegerProduct {
   static KernelDescription describe(std::size_t m) {
     using Panel = typename Tile::Panel;
     if (m >= From.gemm) {
-      constexpr std::size_t kColumns = Tile::kColumns;
       if constexpr (MultipliesPanels<Tile>) {
-        return {"gemm", Tile::path(m), Panel::kRows, kColumns};
+        return {"gemm", Tile::path(m), Panel::kRows, Tile::tile_columns(m)};
       } else {
         return {"gemm", Panel::kWords ? "16-bit panels of rows x 256" : "8-bit panels of rows x 256", Panel::kRows,
-                kColumns};
+                static_cast<std::size_t>(Tile::kColumns)};
       }
     }
     if (kLanes && m >= From.lanes) {
       return {"gemv", "blocks interleaved in the cache, 16 rows at a time", kInterleavedRows, From.lane_columns};
     }
-    if (kSixteenRows<F, GemvMeta, Dot>) return {"gemv", "blocks read in place, 16 rows at a time", 16, kGemvColumns};
-    return {"gemv", "blocks read in place, 8 rows at a time", 8, kGemvColumns};
+    constexpr std::size_t kColumns = gemv_columns<F, GemvMeta, Dot>();
+    if (kSixteenRows<F, GemvMeta, Dot>) return {"gemv", "blocks read in place, 16 rows at a time", 16, kColumns};
+    return {"gemv", "blocks read in place, 8 rows at a time", 8, kColumns};
   }
 };
 
