@@ -43,7 +43,7 @@ struct KernelDescription {
 };
 
 struct ProductKernel {
-  /// How the kernel wants m activation rows: it may take bytes in its GEMV and words in its GEMM. The same for all
+  /// How the kernel wants m activation rows: its GEMM may take other sums with them than its GEMV. The same for all
   /// m >= kMaxColumns / 2, so that the pieces of a larger m agree.
   ActivationSpec (*activations)(std::size_t m);
   void (*run)(const ProductArgs&) noexcept;

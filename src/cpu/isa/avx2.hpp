@@ -23,15 +23,17 @@ struct Isa {
     } else if constexpr (P == Precision::a16) {
       return integer_product<F, P, Avx2Dot, Avx2WordTile<F>, used_from<F, P>()>();
     } else {
-      return integer_product<F, P, Avx2Dot, ByteOrWordTile<F>, used_from<F, P>()>();
+      return integer_product<F, P, Avx2Dot, ByteTile<F>, used_from<F, P>()>();
     }
   }
 
   template <Interleavable F>
     requires(!kSeveralFields<F>)
   static constexpr ProductKernel interleaved() {
-    if (F::kFamily == Family::super_block) return interleaved_from<F, UsedFrom{.lanes = 1, .gemm = 5}>();
-    return interleaved_from<F, UsedFrom{.lanes = 1, .gemm = kWholeBytes<F> ? 25 : 9, .lane_columns = 8}>();
+    constexpr UsedFrom kFrom = F::kFamily == Family::super_block
+                                   ? UsedFrom{.lanes = 1, .gemm = F::kMaxU > 128 ? 4 : 5}
+                                   : UsedFrom{.lanes = 1, .gemm = kWholeBytes<F> ? 25 : 9, .lane_columns = 8};
+    return interleaved_product<F, Avx2Dot, ByteTile<F>, kFrom>();
   }
 
  private:
@@ -46,19 +48,14 @@ struct Isa {
     if (kSuper && kInteger && Avx2Dot::kColumns<F, A8Meta> == 8) return gemm_from(9);
     if (kSuper && !Interleavable<F>) return gemm_from(5);
     if (!kInteger) return gemm_from(kSeveralFields<F> ? 4 : 3);
-    if (kSuper) return gemm_from(F::kMaxU == 3 ? 4 : 5);                            // Q2_K: 4
+    if (kSuper) return gemm_from(F::kMaxU == 3 || F::kMaxU > 128 ? 4 : 5);          // Q2_K, IQ4_XS: 4
     if (!Interleavable<F> || (F::kMaxU == 31 && !F::kHasMin)) return gemm_from(3);  // Q5_0, too
-    return {.lanes = F::kHasMin ? 1 : kWholeBytes<F> ? 5 : F::kMaxU > 128 ? 3 : 2, .gemm = 9, .lane_columns = 8};
+    constexpr bool kBytes = kWholeBytes<F>;
+    return {.lanes = F::kHasMin ? 1 : kBytes ? 4 : 2, .gemm = F::kHasMin || kBytes ? 9 : 8, .lane_columns = 8};
   }
 
-  template <class F, UsedFrom From>
-  static constexpr ProductKernel interleaved_from() {
-    return interleaved_product<F, Avx2Dot, ByteOrWordTile<F>, From>();
-  }
-
-  /// Two products of bytes beyond 128 would not fit int16: their panels hold the same integers in 16 bits.
   template <class F>
-  using ByteOrWordTile = std::conditional_t<F::kMaxU <= 128, Avx2ByteTile<F>, Avx2WordTile<F>>;
+  using ByteTile = std::conditional_t<F::kMaxU <= 128, Avx2ByteTile<F>, Avx2SignedByteTile<F>>;
 };
 
 }  // namespace

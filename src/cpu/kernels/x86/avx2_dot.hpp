@@ -157,9 +157,9 @@ struct Avx2Dot {
   template <class F>
   using Ahead = typename Avx2CodeBook<F>::Ahead;
 
-  /// Columns of a pass: many where panels cost much (look-ups, 16-bit products of super-blocks).
+  /// Columns of a pass: many where panels cost much, which is so for look-ups.
   template <class F, class Meta>
-  static constexpr int kColumns = F::kFamily == Family::super_block && (kAhead<F, Meta> || kSigned<F, Meta>) ? 8 : 4;
+  static constexpr int kColumns = kAhead<F, Meta> ? 8 : 4;
 
   template <class F, int C>
   [[gnu::always_inline]] static void indexed_sums(const std::uint8_t* block, const Ahead<F>& ahead,

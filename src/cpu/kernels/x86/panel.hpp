@@ -1,7 +1,7 @@
 // Panels: 16 or 32 weight rows of one chunk (256 k), unpacked once for all m and laid out so that a
 // 32-bit broadcast of activations multiplies a register of rows at once.
 //
-//   bytes   u      [k/4][row][4]   unsigned, offset not applied
+//   bytes   u      [k/4][row][4]   unsigned, offset not applied; or signed, with an offset of 128 applied
 //   words   q * s  [k/2][row][2]   signed 16 bits, offset and sub-scale applied
 //
 // The panel and the activations of a tile live in the first-level cache; the unpacking is paid
@@ -30,13 +30,19 @@ template <int Rows>
 struct BytePanel {
   static constexpr std::size_t kRows = Rows;
   static constexpr bool kWords = false;
+  static constexpr bool kSigned = false;
   alignas(64) std::uint8_t u[kChunk / 4][Rows][4];
   PanelScales<Rows> scales;
+};
+template <int Rows>
+struct SignedBytePanel : BytePanel<Rows> {
+  static constexpr bool kSigned = true;
 };
 template <int Rows>
 struct WordPanel {
   static constexpr std::size_t kRows = Rows;
   static constexpr bool kWords = true;
+  static constexpr bool kSigned = true;
   alignas(64) std::int16_t w[kChunk / 2][Rows][2];
   PanelScales<Rows> scales;
 };
@@ -95,13 +101,13 @@ template <class F, int Rows>
 
 template <class F, int Rows>
 [[gnu::always_inline]] inline void pack_super_scales(const PanelRows& rows, std::size_t at, int octet,
-                                                     PanelScales<Rows>& out, bool words) {
+                                                     PanelScales<Rows>& out, bool words, bool offset_applied) {
   const auto block_of = [&](int i) { return rows.row[i] + at; };
   _mm256_store_ps(&out.d[0][8 * octet], scales8<F>(block_of));
   if constexpr (F::kHasMin) {
     _mm256_store_ps(&out.min[0][8 * octet], halves8(block_of, [](const std::uint8_t* b) { return F::dmin_bits(b); }));
   }
-  if (F::kHasMin || (F::kOffset != 0 && !words)) pack_sums_factors<F>(rows, at, octet, out, words);
+  if (F::kHasMin || (F::kOffset != 0 && !offset_applied)) pack_sums_factors<F>(rows, at, octet, out, words);
   constexpr int kSubBlocks = 256 / F::kScaleStep;
   __m256i low[8], high[8];
   for (int i = 0; i < 8; ++i) {
@@ -115,8 +121,8 @@ template <class F, int Rows>
 }
 
 /// One group of 32 k of eight rows into a byte panel.
-template <int Rows, class Group>
-[[gnu::always_inline]] inline void pack_bytes(Group group, int g, int octet, BytePanel<Rows>& panel) {
+template <class Panel, class Group>
+[[gnu::always_inline]] inline void pack_bytes(Group group, int g, int octet, Panel& panel) {
   __m256i v[8];
   unroll<8>([&]<int I>() { v[I] = group.template operator()<I>(); });
   transpose8(v);
@@ -165,7 +171,13 @@ template <class F, class Panel>
     auto fetch = ahead_of_panel<F, Panel::kRows>(args, panel_at, ahead, start - first);
     const auto pack_group = [&]<int J>(std::size_t at, int g) {
       fetch.share();
-      const auto group = [&]<int I>() { return F::template group<V, J>(rows.row[I] + at); };
+      const auto group = [&]<int I>() {
+        if constexpr (Panel::kSigned && !kWords) {
+          return _mm256_xor_si256(F::template group<SignedLookups, J>(rows.row[I] + at), V::fill(128));
+        } else {
+          return F::template group<V, J>(rows.row[I] + at);
+        }
+      };
       if constexpr (kWords) {
         pack_words<F>(group, g, octet, panel);
       } else {
@@ -174,7 +186,7 @@ template <class F, class Panel>
     };
     if constexpr (F::kFamily == Family::super_block) {
       const std::size_t at = chunk * F::kBlockBytes;
-      pack_super_scales<F>(rows, at, octet, panel.scales, kWords);
+      pack_super_scales<F>(rows, at, octet, panel.scales, kWords, Panel::kSigned);
       unroll<8>([&]<int J>() { pack_group.template operator()<J>(at, J); });
     } else {
       constexpr int kGroups = F::kBlockElements / 32;

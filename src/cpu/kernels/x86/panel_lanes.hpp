@@ -11,7 +11,7 @@ namespace {
 /// Sub-scales and factors of activation sums of a super-block, as pack_super_scales has them.
 template <class F, class L, int Rows>
 [[gnu::always_inline]] inline void pack_lanes_scales(typename RowLanes<L>::Block block, std::size_t column,
-                                                     PanelScales<Rows>& out, bool words) {
+                                                     PanelScales<Rows>& out, bool words, bool offset_applied) {
   constexpr int kSubBlocks = 256 / F::kScaleStep;
   const auto scales = F::template lane_scales<RowLanes<L>>(block);
   if (!words) {
@@ -36,7 +36,7 @@ template <class F, class L, int Rows>
       pack_sums(mins, 1);
     }
   } else if constexpr (F::kOffset != 0) {
-    if (!words) pack_sums(scales, F::kOffset);
+    if (!offset_applied) pack_sums(scales, F::kOffset);
   }
 }
 
@@ -44,8 +44,8 @@ template <class F, class L, int Rows>
 template <class F, class L, class Panel>
 [[gnu::noinline, gnu::flatten]] void pack_lanes(const InterleavedChunk<F>& chunk, int groups, auto ahead,
                                                 std::size_t first, Panel& panel) {
-  using Vocabulary = RowLanes<L>;
-  constexpr bool kWords = Panel::kWords;
+  constexpr bool kWords = Panel::kWords, kSignedBytes = Panel::kSigned && !kWords;
+  using Vocabulary = std::conditional_t<kSignedBytes, SignedRowLanes<L>, RowLanes<L>>;
 #pragma GCC unroll 1
   for (std::size_t row = 0; row < kInterleavedRows; row += L::kRows) {
     const std::size_t column = first + row;
@@ -55,7 +55,8 @@ template <class F, class L, class Panel>
       const auto u = F::template group<Vocabulary, J>(block);
       unroll<8>([&]<int I>() {
         if constexpr (!kWords) {
-          L::store(panel.u[8 * g + I][column], u.q[I]);
+          const auto bytes = kSignedBytes ? L::bit_xor(u.q[I], L::fill8(128)) : u.q[I];
+          L::store(panel.u[8 * g + I][column], bytes);
         } else {
           constexpr int kPair = a16_pair(I);
           constexpr int kSubBlock = F::kScaleStep == 32 ? J : 2 * J + I / 4;
@@ -76,7 +77,7 @@ template <class F, class L, class Panel>
       const auto d = chunk.template scale_pair<L>(0, row);
       L::store_floats(&panel.scales.d[0][column], d.low);
       if constexpr (F::kHasMin) L::store_floats(&panel.scales.min[0][column], d.high);
-      pack_lanes_scales<F, L>(block, column, panel.scales, kWords);
+      pack_lanes_scales<F, L>(block, column, panel.scales, kWords, Panel::kSigned);
       const auto scales = F::template lane_scales<Vocabulary>(block);
       unroll<8>([&]<int J>() { pack_group.template operator()<J>(block, J, scales); });
     } else {

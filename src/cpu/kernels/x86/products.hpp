@@ -31,7 +31,7 @@ struct PackerOf<F, Dot, false, false> {
 
 /// P: the integers to compute with.
 /// Dot: one row against few columns, and Dot::Lanes, the registers where lanes are rows.
-/// Tile: of the GEMM. Tiles of words take the integers of P in 16-bit form.
+/// Tile: of the GEMM.
 template <class F, Precision P, class Dot, class Tile, UsedFrom From>
 struct IntegerProduct {
   static constexpr bool kLanes = Interleavable<F> && P == Precision::a8 && From.lanes < From.gemm;
@@ -41,7 +41,6 @@ struct IntegerProduct {
 
   static ActivationSpec activations(std::size_t m) {
     ActivationSpec spec = activation_spec<F, P>();
-    if (m >= From.gemm && Tile::Panel::kWords) spec.precision = Precision::a16;
     if constexpr (requires { Tile::kPairStep; }) {
       if (m >= From.gemm && Tile::kPairStep != 0) {
         spec.offset = static_cast<std::uint8_t>(F::kOffset);
