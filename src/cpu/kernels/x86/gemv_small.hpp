@@ -60,6 +60,9 @@ template <class F, int J>
 [[gnu::always_inline]] inline __m256 unit_scales(const Rows8& rows, const std::uint8_t* block) {
   if constexpr (requires { F::d_bits(block); }) {
     return unit_halves(rows, block, [](const std::uint8_t* p) { return F::d_bits(p); });
+  } else if constexpr (requires { F::kExponentAt; }) {
+    const auto byte_of = [&](std::size_t i) { return block + i * rows.stride + F::kExponentAt; };
+    return powers8(byte_of);
   } else {
     return _mm256_setr_ps(F::scale(rows.row<0>(block), J), F::scale(rows.row<1>(block), J),
                           F::scale(rows.row<2>(block), J), F::scale(rows.row<3>(block), J),

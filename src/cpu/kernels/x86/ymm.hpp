@@ -159,10 +159,23 @@ template <class BlockOf, class HalfOf>
   return _mm256_cvtph_ps(v);
 }
 
+/// 2^(e - 128) of the bytes e that byte_of(0) ... byte_of(7) point at; the two smallest are subnormal.
+template <class ByteOf>
+[[gnu::always_inline]] inline __m256 powers8(const ByteOf& byte_of) {
+  std::uint64_t bytes = 0;
+  unroll<8>([&]<int I>() __attribute__((always_inline)) { bytes |= std::uint64_t{*byte_of(I)} << (8 * I); });
+  const __m256i e = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(static_cast<long long>(bytes)));
+  const __m256i normal = _mm256_slli_epi32(_mm256_sub_epi32(e, _mm256_set1_epi32(1)), 23);
+  const __m256i subnormal = _mm256_sllv_epi32(_mm256_set1_epi32(0x00200000), e);
+  return _mm256_castsi256_ps(_mm256_blendv_epi8(normal, subnormal, _mm256_cmpgt_epi32(_mm256_set1_epi32(2), e)));
+}
+
 /// Scale of weights J*kScaleStep.. of one block of eight rows (super_block: d, with its factor).
 template <class F, int J = 0, class BlockOf>
 [[gnu::always_inline]] inline __m256 scales8(const BlockOf& block_of) {
-  if constexpr (requires(const std::uint8_t* b) { F::scale(b, 0); }) {
+  if constexpr (requires { F::kExponentAt; }) {
+    return powers8([&](int i) { return block_of(i) + F::kExponentAt; });
+  } else if constexpr (requires(const std::uint8_t* b) { F::scale(b, 0); }) {
     float s[8];
     for (int i = 0; i < 8; ++i) s[i] = F::scale(block_of(i), J);
     return _mm256_setr_ps(s[0], s[1], s[2], s[3], s[4], s[5], s[6], s[7]);
