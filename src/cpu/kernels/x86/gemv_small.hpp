@@ -166,17 +166,11 @@ template <class F, class Meta, class Dot, int C>
   constexpr int kGroups = F::kBlockElements / 32;  // per block
   constexpr int kChunkBytes = 256 / F::kBlockElements * F::kBlockBytes;
   const auto stream = RowsAhead::of<F>(args, 8);
-  // A core waits once too many lines are on their way. Large blocks are fetched bit by bit, two rows with each unit;
-  // for small ones that costs more instructions than it saves.
-  constexpr bool kFetchByUnit = F::kScaleStep == 32 && kChunkBytes >= 256;
   for (std::size_t chunk = 0, at = 0; at < args.row_bytes; ++chunk, at += kChunkBytes) {
     const ChunkX<Meta> x(args.x, chunk, c0);
     const std::size_t left = args.in_features / 32 - 8 * chunk;
     const int groups = left < 8 ? static_cast<int>(left) : 8;
     const std::size_t ahead = stream(at);
-    if constexpr (!kFetchByUnit) {
-      unroll<8>([&]<int I>() { prefetch<kChunkBytes>(rows.row<I>(rows.base + ahead)); });
-    }
     const std::uint8_t* block = rows.base + at;
 
     // One f32 step of all columns: step i of the chunk, step I of its block.
@@ -202,10 +196,9 @@ template <class F, class Meta, class Dot, int C>
     // Groups g (group J of `block`) and g + 1, or both halves of group g.
     const auto unit = [&]<int J>(int g, const std::uint8_t* next) __attribute__((always_inline)) {
       constexpr int kSteps = 32 / F::kScaleStep;
-      if constexpr (kFetchByUnit) {
-        const auto row = static_cast<std::size_t>(g);
-        prefetch<kChunkBytes>(rows.base + ahead + row * stream.step);
-        prefetch<kChunkBytes>(rows.base + ahead + (row + 1) * stream.step);
+      // A core waits once too many lines are on their way, so a row or two with each unit.
+      for (int row = g; row < g + 2 / kSteps; ++row) {
+        prefetch<kChunkBytes>(rows.base + ahead + static_cast<std::size_t>(row) * stream.step);
       }
       HalfSums sums[C];
       const auto weights = [&]<int I>() __attribute__((always_inline)) {
