@@ -40,14 +40,14 @@ struct Isa {
   /// Measured on Zen 3, weights beyond the last-level cache (docs/performance.md).
   template <class F, Precision P>
   static constexpr UsedFrom used_from() {
-    constexpr bool kSuper = F::kFamily == Family::super_block, kInteger = P == Precision::a8;
+    constexpr bool kSuper = F::kFamily == Family::super_block, kA8 = P == Precision::a8;
     constexpr bool kThroughCache = F::kMaxU != 31 && F::kMaxU != 63;  // Q5_K, Q6_K
     const auto gemm_from = [](std::size_t m) {
       return UsedFrom{.lanes = m, .gemm = m, .through_cache = kThroughCache};
     };
-    if (kSuper && kInteger && Avx2Dot::kColumns<F, A8Meta> == 8) return gemm_from(9);
+    if (kSuper && kA8 && Avx2Dot::kColumns<F, A8Meta> == 8) return gemm_from(9);
     if (kSuper && !Interleavable<F>) return gemm_from(5);
-    if (!kInteger) return gemm_from(kSeveralFields<F> ? 4 : 3);
+    if (!kA8) return gemm_from(kSeveralFields<F> ? 4 : 3);
     if (kSuper) return gemm_from(F::kMaxU == 3 || F::kMaxU > 128 ? 4 : 5);          // Q2_K, IQ4_XS: 4
     if (!Interleavable<F> || (F::kMaxU == 31 && !F::kHasMin)) return gemm_from(3);  // Q5_0, too
     constexpr bool kBytes = kWholeBytes<F>;

@@ -194,12 +194,12 @@ struct Avx2SignedByteTile {
 #pragma GCC unroll 4
       for (int step = 0; step < 4; ++step) {
         const __m256i w0 = load256(panel.u[k4 + step][0]), w1 = load256(panel.u[k4 + step][8]);
-        const __m256i most0 = _mm256_abs_epi8(w0), most1 = _mm256_abs_epi8(w1);
+        const __m256i magnitude0 = _mm256_abs_epi8(w0), magnitude1 = _mm256_abs_epi8(w1);
 #pragma GCC unroll 8
         for (int c = 0; c < C; ++c) {
           const __m256i a = broadcast32(x.column(c) + 4 * (k4 + step));
-          const __m256i p0 = _mm256_maddubs_epi16(most0, _mm256_sign_epi8(a, w0));
-          const __m256i p1 = _mm256_maddubs_epi16(most1, _mm256_sign_epi8(a, w1));
+          const __m256i p0 = _mm256_maddubs_epi16(magnitude0, _mm256_sign_epi8(a, w0));
+          const __m256i p1 = _mm256_maddubs_epi16(magnitude1, _mm256_sign_epi8(a, w1));
           total[c][0] = _mm256_add_epi32(total[c][0], _mm256_madd_epi16(p0, scale_of(k4, 0)));
           total[c][1] = _mm256_add_epi32(total[c][1], _mm256_madd_epi16(p1, scale_of(k4, 1)));
           keep_in_register(total[c][0]);

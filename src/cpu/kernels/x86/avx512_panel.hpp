@@ -43,7 +43,7 @@ struct PackBlocks {
           unpack(rows.row[i] + at, memory.u[i]);
         }
       }
-      pack_super_scales<F>(rows, at, octet, panel.scales, false);
+      pack_super_scales<F>(rows, at, octet, panel);
       for (int half = 0; half < 8; ++half) {
         __m256i v[8];
         for (int i = 0; i < 8; ++i) v[i] = load256(memory.u[i] + 32 * half);

@@ -30,7 +30,7 @@ template <int Rows>
 struct BytePanel {
   static constexpr std::size_t kRows = Rows;
   static constexpr bool kWords = false;
-  static constexpr bool kSigned = false;
+  static constexpr bool kSigned = false;  ///< whether weights have their signs: the offset is applied
   alignas(64) std::uint8_t u[kChunk / 4][Rows][4];
   PanelScales<Rows> scales;
 };
@@ -99,15 +99,17 @@ template <class F, int Rows>
   store_transposed(v, out.sums_factor, octet, kSubBlocks / 2);
 }
 
-template <class F, int Rows>
-[[gnu::always_inline]] inline void pack_super_scales(const PanelRows& rows, std::size_t at, int octet,
-                                                     PanelScales<Rows>& out, bool words, bool offset_applied) {
+template <class F, class Panel>
+[[gnu::always_inline]] inline void pack_super_scales(const PanelRows& rows, std::size_t at, int octet, Panel& panel) {
+  auto& out = panel.scales;
   const auto block_of = [&](int i) { return rows.row[i] + at; };
   _mm256_store_ps(&out.d[0][8 * octet], scales8<F>(block_of));
   if constexpr (F::kHasMin) {
     _mm256_store_ps(&out.min[0][8 * octet], halves8(block_of, [](const std::uint8_t* b) { return F::dmin_bits(b); }));
   }
-  if (F::kHasMin || (F::kOffset != 0 && !offset_applied)) pack_sums_factors<F>(rows, at, octet, out, words);
+  if constexpr (F::kHasMin || (F::kOffset != 0 && !Panel::kSigned)) {
+    pack_sums_factors<F>(rows, at, octet, out, Panel::kWords);
+  }
   constexpr int kSubBlocks = 256 / F::kScaleStep;
   __m256i low[8], high[8];
   for (int i = 0; i < 8; ++i) {
@@ -186,7 +188,7 @@ template <class F, class Panel>
     };
     if constexpr (F::kFamily == Family::super_block) {
       const std::size_t at = chunk * F::kBlockBytes;
-      pack_super_scales<F>(rows, at, octet, panel.scales, kWords, Panel::kSigned);
+      pack_super_scales<F>(rows, at, octet, panel);
       unroll<8>([&]<int J>() { pack_group.template operator()<J>(at, J); });
     } else {
       constexpr int kGroups = F::kBlockElements / 32;

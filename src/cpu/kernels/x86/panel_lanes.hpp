@@ -9,12 +9,13 @@ namespace quantlinear::cpu {
 namespace {
 
 /// Sub-scales and factors of activation sums of a super-block, as pack_super_scales has them.
-template <class F, class L, int Rows>
+template <class F, class L, class Panel>
 [[gnu::always_inline]] inline void pack_lanes_scales(typename RowLanes<L>::Block block, std::size_t column,
-                                                     PanelScales<Rows>& out, bool words, bool offset_applied) {
+                                                     Panel& panel) {
+  auto& out = panel.scales;
   constexpr int kSubBlocks = 256 / F::kScaleStep;
   const auto scales = F::template lane_scales<RowLanes<L>>(block);
-  if (!words) {
+  if constexpr (!Panel::kWords) {
     unroll<kSubBlocks>(
         [&]<int I>() { L::store(&out.sub_scale[I][column], L::template words<I % 4, I % 4>(scales.q[I / 4])); });
   }
@@ -27,7 +28,7 @@ template <class F, class L, int Rows>
   };
   if constexpr (F::kHasMin) {
     const auto mins = F::template lane_mins<RowLanes<L>>(block);
-    if (words) {
+    if constexpr (Panel::kWords) {
       unroll<kSubBlocks>([&]<int I>() {
         const auto min = L::template dword<I % 4>(mins.q[I / 4]);
         L::store(&out.sums_factor[I][column], L::multiply(min, L::fill32(kSplitMin)));
@@ -35,8 +36,8 @@ template <class F, class L, int Rows>
     } else {
       pack_sums(mins, 1);
     }
-  } else if constexpr (F::kOffset != 0) {
-    if (!offset_applied) pack_sums(scales, F::kOffset);
+  } else if constexpr (F::kOffset != 0 && !Panel::kSigned) {
+    pack_sums(scales, F::kOffset);
   }
 }
 
@@ -77,7 +78,7 @@ template <class F, class L, class Panel>
       const auto d = chunk.template scale_pair<L>(0, row);
       L::store_floats(&panel.scales.d[0][column], d.low);
       if constexpr (F::kHasMin) L::store_floats(&panel.scales.min[0][column], d.high);
-      pack_lanes_scales<F, L>(block, column, panel.scales, kWords, Panel::kSigned);
+      pack_lanes_scales<F, L>(block, column, panel);
       const auto scales = F::template lane_scales<Vocabulary>(block);
       unroll<8>([&]<int J>() { pack_group.template operator()<J>(block, J, scales); });
     } else {
