@@ -128,14 +128,14 @@ class InterleavedStore : public testing::Test {
   [[nodiscard]] std::vector<QuantPart> parts() const {
     return {{Kind::Q4_K, QuantBytes::borrow(q4), 40, std::vector<float>(40, 0.5f)},
             {Kind::Q8_0, QuantBytes::borrow(q8), 64, {}},
-            {Kind::Q6_K, QuantBytes::borrow(q6), 9, {}},
+            {Kind::Q2_K, QuantBytes::borrow(q2), 9, {}},
             {Kind::IQ2_XS, QuantBytes::borrow(iq2), 32, {}},
             {Kind::F16, QuantBytes::borrow(f16), 17, {}}};
   }
   static constexpr std::uint64_t kRows = 40 + 64 + 9 + 32 + 17;
   const std::vector<std::byte> q4 = test::random_weights(Kind::Q4_K, 40, kColumns, 1),
                                q8 = test::random_weights(Kind::Q8_0, 64, kColumns, 2),
-                               q6 = test::random_weights(Kind::Q6_K, 9, kColumns, 3),
+                               q2 = test::random_weights(Kind::Q2_K, 9, kColumns, 3),
                                iq2 = test::random_weights(Kind::IQ2_XS, 32, kColumns, 4),
                                f16 = test::random_weights(Kind::F16, 17, kColumns, 5);
   const std::vector<float> x = test::random_activations(70 * kColumns, 6);
@@ -177,7 +177,7 @@ TEST_F(InterleavedStore, ExportsTheFilesBytesAndLooksRowsUp) {
   const CpuBackend cpu;
   const Layer layer = Layer::from_gguf_fused(cpu, parts(), kColumns, kInterleaved).value();
   const Layer plain = Layer::from_gguf_fused(cpu, parts(), kColumns, kAsInFile).value();
-  const std::vector<const std::vector<std::byte>*> sources = {&q4, &q8, &q6, &iq2, &f16};
+  const std::vector<const std::vector<std::byte>*> sources = {&q4, &q8, &q2, &iq2, &f16};
   for (std::size_t p = 0; p < sources.size(); ++p) {
     for (const Layer* each : {&layer, &plain}) {
       std::vector<std::byte> bytes(sources[p]->size());
