@@ -42,7 +42,7 @@ struct Isa {
   static constexpr UsedFrom used_from() {
     constexpr bool kSuper = F::kFamily == Family::super_block, kA8 = P == Precision::a8;
     constexpr bool kThroughCache = F::kMaxU != 31 && F::kMaxU != 63;  // Q5_K, Q6_K
-    const auto gemm_from = [](std::size_t m) {
+    const auto gemm_from = [=](std::size_t m) {
       return UsedFrom{.lanes = m, .gemm = m, .through_cache = kThroughCache};
     };
     if (kSuper && kA8 && Avx2Dot::kColumns<F, A8Meta> == 8) return gemm_from(9);
