@@ -45,7 +45,7 @@ struct Isa {
     const auto gemm_from = [=](std::size_t m) {
       return UsedFrom{.lanes = m, .gemm = m, .through_cache = kThroughCache};
     };
-    if (kSuper && kA8 && Avx2Dot::kColumns<F, A8Meta> == 8) return gemm_from(9);
+    if (kA8 && Avx2Dot::kAhead<F, A8Meta>) return gemm_from(9);  // code books
     if (kSuper && !Interleavable<F>) return gemm_from(5);
     if (!kA8) return gemm_from(kSeveralFields<F> ? 4 : 3);
     if (kSuper) return gemm_from(F::kMaxU == 3 || F::kMaxU > 128 ? 4 : 5);          // Q2_K, IQ4_XS: 4
