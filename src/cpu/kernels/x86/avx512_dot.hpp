@@ -20,7 +20,7 @@ struct Avx512Dot {
     requires(kWideBlocks<F> && sizeof(Meta) == sizeof(A8Meta))
   static std::size_t by_sixteen_rows(const ProductArgs& args) {
     // One or two columns then wait for memory, which is slower with sixteen rows side by side once all cores read.
-    if (args.x.m <= 2 && long_rows_of_bytes<F>(args.row_bytes)) return args.row_begin;
+    if (args.x.m <= 2 && kSmallBlocksOfBytes<F> && args.row_bytes > kPage) return args.row_begin;
     return gemv_by_sixteen_rows<F>(args);
   }
   static constexpr bool kFieldsByVectors = true;  ///< SixBitFields: measured

@@ -1,9 +1,9 @@
 // Which weights are fetched while others are read: by hand, because the hardware prefetcher stops at each 4 KiB page.
 //
 // Rows read side by side are followed by as many others. Those are one stretch of memory, and memory is fastest when a
-// stretch is read from beginning to end; so super-blocks, and Q8_0 in rows longer than a page, are fetched in that
-// order, whatever part of them is needed first. Very long rows would not stay in the caches until they are used, and
-// other small blocks are faster (measured) if each row is followed by a stream of its own.
+// stretch is read from beginning to end; so super-blocks and Q8_0 are fetched in that order, whatever part of them is
+// needed first. Very long rows would not stay in the caches until they are used, and other small blocks are faster
+// (measured) if each row is followed by a stream of its own.
 #pragma once
 
 #include "cpu/activations.hpp"
@@ -37,15 +37,15 @@ struct Ahead {
   }
 };
 
+inline constexpr std::size_t kPage = 4096;
+
 /// A chunk of one row in the file.
 template <class F>
 inline constexpr std::size_t kRowChunkBytes = kChunk / F::kBlockElements * F::kBlockBytes;
 
-/// Whether weights are bytes and a row is longer than a page.
+/// Whether blocks are small and weights are bytes: Q8_0.
 template <class F>
-[[gnu::always_inline]] inline bool long_rows_of_bytes(std::size_t row_bytes) {
-  return F::kFamily == Family::small_block && kRowChunkBytes<F> > kChunk && row_bytes > 4096;
-}
+inline constexpr bool kSmallBlocksOfBytes = F::kFamily == Family::small_block && kRowChunkBytes<F> > kChunk;
 
 /// Whether `rows` rows stay in the second-level cache until they are used.
 [[gnu::always_inline]] inline bool fit_ahead(std::size_t rows, std::size_t row_bytes) {
@@ -58,20 +58,23 @@ class RowsAhead {
  public:
   std::size_t step;
 
-  /// `distance`: how far ahead streams of single rows are, in bytes. Of a small matrix there is less to fetch than
-  /// that: a sixteenth of it is far enough.
+  /// `distance`: how far ahead streams of single rows are, in bytes.
   template <class F>
   static RowsAhead of(const ProductArgs& args, std::size_t rows, std::size_t distance = 4096) {
+    constexpr bool kInOneStretch = F::kFamily == Family::super_block || kSmallBlocksOfBytes<F>;
+    if (!kInOneStretch || !fit_ahead(rows, args.row_bytes)) return streams(args, rows, distance);
+    const std::size_t group = rows * args.row_bytes;
+    if (group == 0) return {0, 0, 0, 0, 0};
+    // Of short rows as many as fill the time until they come.
+    const std::size_t all = (args.row_end - args.row_begin) * args.row_bytes;
+    const std::size_t enough = all / 16 < kEnough ? all / 16 : kEnough;
+    return {kRowChunkBytes<F>, rows, 0, 0, enough < group ? group : enough / group * group};
+  }
+  /// A stream for each row. Of a small matrix there is less to fetch than `distance`: a sixteenth of it is far enough.
+  static RowsAhead streams(const ProductArgs& args, std::size_t rows, std::size_t distance) {
     const std::size_t row_bytes = args.row_bytes;
     if (row_bytes == 0) return {0, 0, 0, 0, 0};
-    const std::size_t all = (args.row_end - args.row_begin) * row_bytes, group = rows * row_bytes;
-    const bool in_one_stretch = F::kFamily == Family::super_block || long_rows_of_bytes<F>(row_bytes);
-    if (in_one_stretch && fit_ahead(rows, row_bytes)) {
-      // Of short rows as many as fill the time until they come.
-      const std::size_t enough = all / 16 < kEnough ? all / 16 : kEnough;
-      return {kRowChunkBytes<F>, rows, 0, 0, enough < group ? group : enough / group * group};
-    }
-    const std::size_t most = all / (16 * rows);
+    const std::size_t most = (args.row_end - args.row_begin) * row_bytes / (16 * rows);
     if (distance > most) distance = most;
     // Past the end of a row a stream goes on `rows` rows further down, with short rows several times.
     const std::size_t others = (rows - 1) * row_bytes, before = distance + distance / row_bytes * others;

@@ -42,17 +42,15 @@ struct UnitX {
   }
 };
 
-/// half(f(block)) of eight rows as f32. The halves are put together by the integer units, which have time.
+/// half(f(block)) of eight rows as f32.
 template <class HalfOf>
 [[gnu::always_inline]] inline __m256 unit_halves(const Rows8& rows, const std::uint8_t* block, HalfOf half_of) {
   asm("" : "+r"(block));  // or GCC keeps eight addresses that the weights had, in vector registers
-  const auto four = [&]<int I>() {
-    const auto two = [&]<int K>() {
-      return std::uint32_t{half_of(rows.row<K>(block))} | std::uint32_t{half_of(rows.row<K + 1>(block))} << 16;
-    };
-    return static_cast<long long>(two.template operator()<I>() | std::uint64_t{two.template operator()<I + 2>()} << 32);
-  };
-  return _mm256_cvtph_ps(_mm_set_epi64x(four.template operator()<4>(), four.template operator()<0>()));
+  __m128i v = _mm_cvtsi32_si128(half_of(block));
+  unroll<7>([&]<int I>() __attribute__((always_inline)) {
+    v = _mm_insert_epi16(v, half_of(rows.row<I + 1>(block)), I + 1);
+  });
+  return _mm256_cvtph_ps(v);
 }
 
 /// Scale J of a block of eight rows; `block` is that of the first row.
