@@ -49,9 +49,10 @@ struct Isa {
     if (kSuper && !Interleavable<F>) return gemm_from(5);
     if (!kA8) return gemm_from(kSeveralFields<F> ? 4 : 3);
     if (kSuper) return gemm_from(F::kMaxU == 3 || F::kMaxU > 128 ? 4 : 5);          // Q2_K, IQ4_XS: 4
-    if (!Interleavable<F> || (F::kMaxU == 31 && !F::kHasMin)) return gemm_from(3);  // Q5_0, too
+    if (!Interleavable<F>) return gemm_from(3);
+    if (F::kMaxU == 31 && !F::kHasMin) return gemm_from(5);  // Q5_0
     constexpr bool kBytes = kWholeBytes<F>;
-    return {.lanes = F::kHasMin ? 1 : kBytes ? 4 : 2, .gemm = F::kHasMin || kBytes ? 9 : 8, .lane_columns = 8};
+    return {.lanes = F::kHasMin ? 3 : kBytes ? 5 : 4, .gemm = F::kHasMin || kBytes ? 9 : 8, .lane_columns = 8};
   }
 
   template <class F>
