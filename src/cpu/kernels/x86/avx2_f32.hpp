@@ -10,14 +10,20 @@ namespace {
 struct Avx2F32Tile {
   static constexpr std::uint16_t kSideBySide = 1;
   static constexpr int kColumns = 3;
+  // Measured on Zen 3.
+  static constexpr std::size_t kRowsInPlace = kF32PanelRows;
+  static constexpr std::size_t kHalvesInPlace = 39;
+  static constexpr bool kEightRowsAtOnce = true;
 
-  template <int C, class F, bool InMemory>
-  [[gnu::always_inline]] static void multiply(const F32Rows<F, InMemory>& weights, const float* x, std::size_t count,
+  template <int C, class F, bool Fetch>
+  [[gnu::always_inline]] static void multiply(const F32Rows<F, Fetch>& weights, const float* x, std::size_t count,
                                               float* results) {
     __m256 s[4][C];
     for (auto& row : s) {
       for (auto& v : row) v = _mm256_setzero_ps();
     }
+    // Zen 3 predicts the end of a loop of 32 turns wrongly: 78 to 91 % of the multipliers.
+#pragma GCC unroll 4
     for (std::size_t k = 0; k < count; k += 8) {
       weights.fetch(k);
       __m256 xv[C];

@@ -240,15 +240,17 @@ struct Avx2WordTile {
   using Panel = WordPanel<16>;
   using Meta = A16Meta;
   static constexpr int kColumns = 4;
+  /// Steps in a turn of the loop: Zen 3 predicts the end of 32 turns wrongly.
+  static constexpr int kTurn = F::kFamily == Family::super_block ? 8 : 4;
 
   template <int C>
   [[gnu::always_inline]] static void accumulate(const Panel& panel, int k2, int end, const ChunkX<A16Meta>& x,
                                                 __m256i (&total)[C][2]) {
     clear(total);
 #pragma GCC unroll 1
-    for (; k2 < end; k2 += 4) {
-#pragma GCC unroll 4
-      for (int step = 0; step < 4; ++step) {
+    for (; k2 < end; k2 += kTurn) {
+#pragma GCC unroll 8
+      for (int step = 0; step < kTurn; ++step) {
         const __m256i w0 = load256(panel.w[k2 + step][0]), w1 = load256(panel.w[k2 + step][8]);
 #pragma GCC unroll 8
         for (int c = 0; c < C; ++c) {

@@ -11,9 +11,13 @@ namespace {
 struct Avx512F32Tile {
   static constexpr std::uint16_t kSideBySide = 2;
   static constexpr int kColumns = 12;
+  // Measured on Zen 5.
+  static constexpr std::size_t kRowsInPlace = kF32Rows;
+  static constexpr std::size_t kHalvesInPlace = SIZE_MAX;
+  static constexpr bool kEightRowsAtOnce = false;
 
-  template <int C, class F, bool InMemory>
-  [[gnu::always_inline]] static void multiply(const F32Rows<F, InMemory>& weights, const float* x, std::size_t count,
+  template <int C, class F, bool Fetch>
+  [[gnu::always_inline]] static void multiply(const F32Rows<F, Fetch>& weights, const float* x, std::size_t count,
                                               float* results) {
     constexpr int kPairs = C / 2;
     __m512 s[4][kPairs];
@@ -54,8 +58,8 @@ struct Avx512F32Tile {
   static __m512 pairs(__m512 a, __m512 b) {
     return _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xdd));
   }
-  template <class F, bool InMemory>
-  [[gnu::always_inline]] static __m512 twice(const F32Rows<F, InMemory>& weights, std::size_t r, std::size_t k) {
+  template <class F, bool Fetch>
+  [[gnu::always_inline]] static __m512 twice(const F32Rows<F, Fetch>& weights, std::size_t r, std::size_t k) {
     const std::uint8_t* p = weights.at(r, k);
     if constexpr (F::kType == GgufQuantType::F32) {
       return _mm512_broadcast_f32x8(_mm256_loadu_ps(reinterpret_cast<const float*>(p)));

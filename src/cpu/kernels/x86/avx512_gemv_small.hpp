@@ -95,8 +95,8 @@ template <class F, int C>
   constexpr std::size_t kChunkBytes = kChunk / 32 * F::kBlockBytes;
   // Measured. Short rows of bytes are faster as streams here.
   constexpr std::size_t kDistance = F::kBlockBytes == 18 ? 1024 : 4096;
-  const auto stream = args.row_bytes > kPage ? RowsAhead::of<F>(args, 16, kDistance)
-                                             : RowsAhead::streams(args, 16, kDistance);
+  const auto stream =
+      args.row_bytes > kPage ? RowsAhead::of<F>(args, 16, kDistance) : RowsAhead::streams(args, 16, kDistance);
   const std::uint8_t* start = args.weights + row * stride;
   __m512 totals[C];
   for (auto& total : totals) total = _mm512_setzero_ps();

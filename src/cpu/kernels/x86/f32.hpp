@@ -74,8 +74,8 @@ template <class F, int N, int C>
   });
 }
 
-/// Float weights are nothing but memory: one row after the other is the fastest way through it. Two columns take four
-/// chunks at a time, because the multiply-adds of one wait for each other.
+/// Float weights are nothing but memory: with AVX-512 (Zen 5) one row after the other is the fastest way through it.
+/// Two columns take four chunks at a time, because the multiply-adds of one wait for each other.
 template <class F, int C>
 [[gnu::noinline]] void gemv_float_weights(const ProductArgs& args, const Rows8& rows, __m256 (&acc)[C]) {
   alignas(32) float results[C][8] = {};
@@ -98,6 +98,63 @@ template <class F, int C>
   for (int c = 0; c < C; ++c) acc[c] = _mm256_load_ps(results[c]);
 }
 
+/// Float weights, eight rows side by side, a line of each. Nothing is fetched by hand: the hardware follows eight rows
+/// that are longer than a page, and is the better at it (Zen 3).
+template <class F, int C>
+[[gnu::noinline]] void gemv_eight_float_rows(const ProductArgs& args, const Rows8& all_rows, __m256 (&acc)[C]) {
+  constexpr int kAtOnce = 8 / C;
+  const Rows8 rows = all_rows;  // copies stay in registers
+  for (std::size_t k = 0; k < args.in_features; k += kChunk) {
+    const std::size_t left = args.in_features - k, count = left < kChunk ? left : kChunk;
+    const float* x = f32_values(args.x, k / kChunk, 0);
+    __m256 sums[C][8];
+    unroll<C>([&]<int Part>() __attribute__((always_inline)) {
+      __m256 s[C][kAtOnce];
+      const auto add = [&](std::size_t i, const auto& weights_of) __attribute__((always_inline)) {
+        __m256 xv[C];
+        for (int c = 0; c < C; ++c) xv[c] = _mm256_loadu_ps(x + static_cast<std::size_t>(c) * kChunk + i);
+        unroll<kAtOnce>([&]<int R>() __attribute__((always_inline)) {
+          const __m256 w = weights_of.template operator()<kAtOnce * Part + R>();
+          for (int c = 0; c < C; ++c) s[c][R] = _mm256_fmadd_ps(w, xv[c], s[c][R]);
+        });
+      };
+      for (auto& column : s) {
+        for (auto& v : column) v = _mm256_setzero_ps();
+      }
+      const std::uint8_t* p = rows.base + k * F::kBlockBytes;
+      std::size_t i = 0;
+#pragma GCC unroll 2
+      for (; i + 8 <= count; i += 8, p += 8 * F::kBlockBytes) {
+        add(i, [&]<int R>() __attribute__((always_inline)) { return load_floats8<F>(rows.row<R>(p)); });
+      }
+      if (i < count) {
+        add(i, [&]<int R>() __attribute__((always_inline)) {
+          std::uint8_t padded[8 * F::kBlockBytes] = {};
+          std::memcpy(padded, rows.row<R>(p), (count - i) * F::kBlockBytes);
+          return load_floats8<F>(padded);
+        });
+      }
+      for (int c = 0; c < C; ++c) {
+        for (int r = 0; r < kAtOnce; ++r) sums[c][kAtOnce * Part + r] = s[c][r];
+      }
+    });
+    for (int c = 0; c < C; ++c) acc[c] = _mm256_add_ps(acc[c], sums8(sums[c]));
+  }
+}
+
+/// Float weights, one or two columns.
+template <class F, class Tile, int C>
+[[gnu::always_inline]] inline void gemv_floats(const ProductArgs& args, const Rows8& rows, __m256 (&acc)[C]) {
+  if constexpr (Tile::kEightRowsAtOnce) {
+    if (C > 1 || args.row_bytes >= kPage) return gemv_eight_float_rows<F, C>(args, rows, acc);
+    gemv_float_weights<F, C>(args, rows, acc);
+  } else if constexpr (C > 1 && F::kBlockBytes == 4) {
+    gemv_f32_rows<F, C>(args, rows, acc);  // measured
+  } else {
+    gemv_float_weights<F, C>(args, rows, acc);
+  }
+}
+
 template <class F, class Tile>
 void product_f32(const ProductArgs& args) noexcept {
   if (args.x.m >= kF32GemmFrom) return gemm_f32<F, Tile>(args);
@@ -107,9 +164,8 @@ void product_f32(const ProductArgs& args) noexcept {
     const auto pass = [&]<int C>() {
       __m256 acc[C];
       for (int c = 0; c < C; ++c) acc[c] = _mm256_setzero_ps();
-      // Two columns of f32 weights were faster eight rows at a time (measured).
-      if constexpr (F::kFamily == Family::float_weight && (C == 1 || F::kBlockBytes == 2)) {
-        gemv_float_weights<F, C>(args, rows, acc);
+      if constexpr (F::kFamily == Family::float_weight) {
+        gemv_floats<F, Tile, C>(args, rows, acc);
       } else {
         gemv_f32_rows<F, C>(args, rows, acc);
       }
@@ -129,10 +185,14 @@ constexpr ProductKernel f32_product() {
           [](std::size_t m) -> KernelDescription {
             constexpr bool kFloats = F::kFamily == Family::float_weight;
             if (m >= kF32GemmFrom) {
-              return {
-                  "gemm",
-                  kFloats ? "weights read in place" : "16 rows x 256 decoded to an f32 panel in the first-level cache",
-                  kF32TileRows, static_cast<std::size_t>(Tile::kColumns)};
+              return {"gemm",
+                      converts_in_tile<F, Tile>(m) ? "weights read in place"
+                                                   : "16 rows x 256 decoded to an f32 panel in the first-level cache",
+                      kF32TileRows, static_cast<std::size_t>(Tile::kColumns)};
+            }
+            if (kFloats && Tile::kEightRowsAtOnce) {
+              return {"gemv", "weights read in place, eight rows side by side; rows shorter than a page one by one", 8,
+                      2};
             }
             if (kFloats) return {"gemv", "weights read in place, row by row", 1, 2};
             return {"gemv", "blocks read in place, decoded to f32 in registers", 8, 2};

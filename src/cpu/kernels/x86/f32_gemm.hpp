@@ -16,19 +16,19 @@ inline constexpr std::size_t kF32TileRows = 4;
 inline constexpr std::size_t kF32PanelRows = 16;  ///< 16 KiB as f32
 inline constexpr std::size_t kF32Rows = 64;
 
-/// Four weight rows for a tile, `stride` bytes apart: of a panel, or as they are in memory and fetched on the way.
-template <class F, bool InMemory>
+/// Four weight rows for a tile, `stride` bytes apart: of a panel, or as they are in memory.
+template <class F, bool Fetch>
 struct F32Rows {
   const std::uint8_t* first;
   std::size_t stride;
-  const std::uint8_t* ahead;  ///< of rows in memory: what is to be fetched, at the same distances
+  const std::uint8_t* ahead;  ///< what is to be fetched, if anything, at the same distances
 
   [[nodiscard]] const std::uint8_t* at(std::size_t row, std::size_t k) const {
     return first + row * stride + k * F::kBlockBytes;
   }
   /// To be called for every eight k: the rows take turns, a cache line of each.
   [[gnu::always_inline]] void fetch(std::size_t k) const {
-    if constexpr (InMemory) {
+    if constexpr (Fetch) {
       constexpr std::size_t kLine = 64 / F::kBlockBytes, kTurns = kLine / 8;
       const std::size_t turn = k % kLine / 8;
       for (std::size_t row = 0; row < kF32TileRows; row += kTurns) {
@@ -54,10 +54,18 @@ template <int Step, int Most, class Pass>
   }
 }
 
+/// Whether tiles read m columns of float weights as they are in memory.
+template <class F, class Tile>
+constexpr bool converts_in_tile(std::size_t m) {
+  return F::kFamily == Family::float_weight && (F::kBlockBytes == 4 || m <= Tile::kHalvesInPlace);
+}
+
 /// Tile must offer:
-///   kSideBySide   how many activation rows are prepared side by side (ActivationSpec)
-///   kColumns      the most columns of a pass, a multiple of kSideBySide
-///   template <int C> static void multiply(const F32Rows<F, InMemory>& w, const float* x, std::size_t count, float*
+///   kSideBySide     how many activation rows are prepared side by side (ActivationSpec)
+///   kColumns        the most columns of a pass, a multiple of kSideBySide
+///   kRowsInPlace    how many rows of float weights run against a pass, before the next pass; a multiple of 16
+///   kHalvesInPlace  up to this many columns 16-bit floats are converted in the tile; with more, once into a panel
+///   template <int C> static void multiply(const F32Rows<F, Fetch>& w, const float* x, std::size_t count, float*
 ///   results)
 /// which adds the products of `count` k, a multiple of eight, of four rows and C columns to results [column][kF32Rows].
 template <class F, class Tile>
@@ -75,30 +83,39 @@ void gemm_f32(const ProductArgs& args) noexcept {
     const std::size_t count = left < kChunk ? left : kChunk;
     const std::size_t end = args.row_end - at.row < height ? args.row_end : at.row + height;
     for (std::size_t row = at.row, rows = 0; row < end; row += rows) {
-      const bool in_place = kFloats && end - row >= kF32PanelRows && count % 8 == 0;
-      rows = end - row;
-      if (in_place) {
-        rows -= rows % kF32PanelRows;
-      } else if (rows > kF32PanelRows) {
-        rows = kF32PanelRows;
-      }
+      const bool in_place = converts_in_tile<F, Tile>(args.x.m) && end - row >= kF32PanelRows && count % 8 == 0;
+      const std::size_t most = in_place ? Tile::kRowsInPlace : kF32PanelRows;
+      rows = end - row < most ? end - row : most;
+      if (in_place) rows -= rows % kF32PanelRows;
       const std::uint8_t* block = args.weights + row * args.row_bytes + at.chunk * kChunkBytes;
       const std::uint8_t* next = args.weights + (ahead.row + row - at.row) * args.row_bytes + ahead.chunk * kChunkBytes;
-      const auto multiply = [&](const auto& weights) __attribute__((always_inline)) {
+      // The first pass fetches what comes next, if anything does.
+      const auto multiply = [&](const auto& first_pass, const auto& later_pass) __attribute__((always_inline)) {
         in_even_passes<Tile::kSideBySide, Tile::kColumns>(args.x.m, [&]<int C>(std::size_t c) {
           const float* x = static_cast<const float*>(args.x.values) + (at.chunk * stored + c) * kChunk;
           float* out = results + c * kF32Rows + row - at.row;
-          for (std::size_t r = 0; r < rows; r += kF32TileRows) {
-            Tile::template multiply<C>(weights(r, c), x, (count + 7) / 8 * 8, out + r);
+          const auto tiles = [&](const auto& weights_at) __attribute__((always_inline)) {
+            for (std::size_t r = 0; r < rows; r += kF32TileRows) {
+              Tile::template multiply<C>(weights_at(r), x, (count + 7) / 8 * 8, out + r);
+            }
+          };
+          if constexpr (std::is_same_v<decltype(first_pass), decltype(later_pass)>) {
+            tiles(first_pass);
+          } else if (c == 0) {
+            tiles(first_pass);
+          } else {
+            tiles(later_pass);
           }
         });
       };
       if constexpr (kFloats) {
         if (in_place) {
-          multiply([&](std::size_t r, std::size_t c) {
+          const auto at_row = [&]<bool Fetch>(std::size_t r) {
             const std::size_t skip = r * args.row_bytes;
-            return F32Rows<F, true>{block + skip, args.row_bytes, (c == 0 ? next : block) + skip};
-          });
+            return F32Rows<F, Fetch>{block + skip, args.row_bytes, next + skip};
+          };
+          multiply([&](std::size_t r) { return at_row.template operator()<true>(r); },
+                   [&](std::size_t r) { return at_row.template operator()<false>(r); });
           continue;
         }
       }
@@ -107,10 +124,11 @@ void gemm_f32(const ProductArgs& args) noexcept {
         for_each_group<F>(block + r * args.row_bytes, count,
                           [&](std::size_t g, const Floats32& w) { store32(panel + r * kChunk + 32 * g, w); });
       }
-      multiply([&](std::size_t r, std::size_t) {
+      const auto of_panel = [&](std::size_t r) {
         const auto* first = reinterpret_cast<const std::uint8_t*>(panel + r * kChunk);
         return F32Rows<formats::F32, false>{first, kChunk * sizeof(float), nullptr};
-      });
+      };
+      multiply(of_panel, of_panel);
     }
   };
   in_panel_order<kF32Rows>(args, results, rows_of_chunk, height);

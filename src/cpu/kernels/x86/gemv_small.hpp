@@ -47,9 +47,8 @@ template <class HalfOf>
 [[gnu::always_inline]] inline __m256 unit_halves(const Rows8& rows, const std::uint8_t* block, HalfOf half_of) {
   asm("" : "+r"(block));  // or GCC keeps eight addresses that the weights had, in vector registers
   __m128i v = _mm_cvtsi32_si128(half_of(block));
-  unroll<7>([&]<int I>() __attribute__((always_inline)) {
-    v = _mm_insert_epi16(v, half_of(rows.row<I + 1>(block)), I + 1);
-  });
+  unroll<7>([&]<int I>()
+                __attribute__((always_inline)) { v = _mm_insert_epi16(v, half_of(rows.row<I + 1>(block)), I + 1); });
   return _mm256_cvtph_ps(v);
 }
 
