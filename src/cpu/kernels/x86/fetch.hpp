@@ -1,9 +1,9 @@
 // Which weights are fetched while others are read: by hand, because the hardware prefetcher stops at each 4 KiB page.
 //
 // Rows read side by side are followed by as many others. Those are one stretch of memory, and memory is fastest when a
-// stretch is read from beginning to end; so super-blocks and Q8_0 are fetched in that order, whatever part of them is
-// needed first. Very long rows would not stay in the caches until they are used, and other small blocks are faster
-// (measured) if each row is followed by a stream of its own.
+// stretch is read from beginning to end; so super-blocks, and Q8_0 in short rows, are fetched in that order, whatever
+// part of them is needed first. Very long rows would not stay in the caches until they are used, and other small blocks
+// are faster (measured) if each row is followed by a stream of its own.
 #pragma once
 
 #include "cpu/activations.hpp"
@@ -47,6 +47,13 @@ inline constexpr std::size_t kRowChunkBytes = kChunk / F::kBlockElements * F::kB
 template <class F>
 inline constexpr bool kSmallBlocksOfBytes = F::kFamily == Family::small_block && kRowChunkBytes<F> > kChunk;
 
+/// Rows of those up to this many bytes are fetched in one stretch. Measured on Zen 5, Zen 3.
+#if defined(__AVX512F__)
+inline constexpr std::size_t kStretchOfBytes = SIZE_MAX;
+#else
+inline constexpr std::size_t kStretchOfBytes = 3072;
+#endif
+
 /// Whether `rows` rows stay in the second-level cache until they are used.
 [[gnu::always_inline]] inline bool fit_ahead(std::size_t rows, std::size_t row_bytes) {
   return rows * row_bytes <= std::size_t{128} * 1024;
@@ -61,8 +68,9 @@ class RowsAhead {
   /// `distance`: how far ahead streams of single rows are, in bytes.
   template <class F>
   static RowsAhead of(const ProductArgs& args, std::size_t rows, std::size_t distance = 4096) {
-    constexpr bool kInOneStretch = F::kFamily == Family::super_block || kSmallBlocksOfBytes<F>;
-    if (!kInOneStretch || !fit_ahead(rows, args.row_bytes)) return streams(args, rows, distance);
+    constexpr bool kSuper = F::kFamily == Family::super_block;
+    const bool in_one_stretch = kSuper || (kSmallBlocksOfBytes<F> && args.row_bytes <= kStretchOfBytes);
+    if (!in_one_stretch || !fit_ahead(rows, args.row_bytes)) return streams(args, rows, distance);
     const std::size_t group = rows * args.row_bytes;
     if (group == 0) return {0, 0, 0, 0, 0};
     // Of short rows as many as fill the time until they come.

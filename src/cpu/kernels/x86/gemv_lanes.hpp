@@ -115,7 +115,7 @@ class LanesInFile {
   LanesInFile(const ProductArgs& args, std::size_t row)
       : start_(args.weights + row * args.row_bytes),
         row_bytes_(args.row_bytes),
-        stream_(RowsAhead::of<F>(args, kInterleavedRows, 1024)) {}
+        stream_(RowsAhead::of<F>(args, kInterleavedRows, kSmallBlocksOfBytes<F> ? 4096 : 1024)) {}
   InterleavedChunk<F> chunk(std::size_t chunk, int groups) {
     return rows_.template take<L>(start_ + chunk * kChunkBytes, row_bytes_, groups);
   }
