@@ -1,9 +1,9 @@
 // Which weights are fetched while others are read: by hand, because the hardware prefetcher stops at each 4 KiB page.
 //
 // Rows read side by side are followed by as many others. Those are one stretch of memory, and memory is fastest when a
-// stretch is read from beginning to end; so super-blocks, and Q8_0 in short rows, are fetched in that order, whatever
-// part of them is needed first. Very long rows would not stay in the caches until they are used, and other small blocks
-// are faster (measured) if each row is followed by a stream of its own.
+// stretch is read from beginning to end; so super-blocks, and small blocks in short rows, are fetched in that order,
+// whatever part of them is needed first. Very long rows would not stay in the caches until they are used, and small
+// blocks in longer rows are faster (measured) if each row is followed by a stream of its own.
 #pragma once
 
 #include "cpu/activations.hpp"
@@ -20,6 +20,13 @@ template <int Bytes>
   const auto* bytes = static_cast<const std::uint8_t*>(p);
 #pragma GCC unroll 8
   for (int i = 0; i < Bytes; i += 64) asm volatile("prefetcht0 %0" : : "m"(bytes[i]));
+}
+
+/// Of the lines of `Bytes` bytes those whose number is `Part` modulo `Parts`.
+template <int Bytes, int Part, int Parts>
+[[gnu::always_inline]] inline void prefetch_part(const std::uint8_t* p) {
+  constexpr int kLines = (Bytes + 63) / 64, kCount = kLines > Part ? (kLines - Part + Parts - 1) / Parts : 0;
+  for (int i = 0; i < kCount; ++i) prefetch<64>(p + 64 * (Part + i * Parts));
 }
 
 /// Memory to be fetched a share at a time, since a core waits once too many lines are on their way: a share is `Times`
@@ -47,11 +54,12 @@ inline constexpr std::size_t kRowChunkBytes = kChunk / F::kBlockElements * F::kB
 template <class F>
 inline constexpr bool kSmallBlocksOfBytes = F::kFamily == Family::small_block && kRowChunkBytes<F> > kChunk;
 
-/// Rows of those up to this many bytes are fetched in one stretch. Measured on Zen 5, Zen 3.
+/// Rows of small blocks up to this many bytes are fetched in one stretch. Measured on Zen 5, Zen 3.
+template <class F>
 #if defined(__AVX512F__)
-inline constexpr std::size_t kStretchOfBytes = SIZE_MAX;
+inline constexpr std::size_t kShortRow = kSmallBlocksOfBytes<F> ? SIZE_MAX : 0;
 #else
-inline constexpr std::size_t kStretchOfBytes = 3072;
+inline constexpr std::size_t kShortRow = kSmallBlocksOfBytes<F> ? 3072 : 1024;
 #endif
 
 /// Whether `rows` rows stay in the second-level cache until they are used.
@@ -68,8 +76,8 @@ class RowsAhead {
   /// `distance`: how far ahead streams of single rows are, in bytes.
   template <class F>
   static RowsAhead of(const ProductArgs& args, std::size_t rows, std::size_t distance = 4096) {
-    constexpr bool kSuper = F::kFamily == Family::super_block;
-    const bool in_one_stretch = kSuper || (kSmallBlocksOfBytes<F> && args.row_bytes <= kStretchOfBytes);
+    const bool in_one_stretch =
+        F::kFamily == Family::super_block || (F::kFamily == Family::small_block && args.row_bytes <= kShortRow<F>);
     if (!in_one_stretch || !fit_ahead(rows, args.row_bytes)) return streams(args, rows, distance);
     const std::size_t group = rows * args.row_bytes;
     if (group == 0) return {0, 0, 0, 0, 0};

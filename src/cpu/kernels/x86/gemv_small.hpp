@@ -193,13 +193,14 @@ template <class F, class Meta, class Dot, int C>
     // Groups g (group J of `block`) and g + 1, or both halves of group g.
     const auto unit = [&]<int J>(int g, const std::uint8_t* next) __attribute__((always_inline)) {
       constexpr int kSteps = 32 / F::kScaleStep;
-      // A core waits once too many lines are on their way, so a row or two with each unit.
-      for (int row = g; row < g + 2 / kSteps; ++row) {
-        prefetch<kChunkBytes>(rows.base + ahead + static_cast<std::size_t>(row) * stream.step);
-      }
+      // A core waits once too many lines are on their way. So what is fetched with a unit is a chunk of one row, or of
+      // two rows a line or so at a time.
+      const std::uint8_t* fetched = rows.base + ahead + static_cast<std::size_t>(g) * stream.step;
+      if constexpr (kSteps == 2) prefetch<kChunkBytes>(fetched);
       HalfSums sums[C];
       const auto weights = [&]<int I>() __attribute__((always_inline)) {
         using Vocabulary = typename UnitVocabulary<F, Meta, Dot>::Type;
+        if constexpr (kSteps == 1) prefetch_part<kChunkBytes, I % 4, 4>(fetched + I / 4 * stream.step);
         return unit_weights<F, Vocabulary, J>(rows.row<I>(block), rows.row<I>(next));
       };
       Dot::template unit_sums<F>(weights, x, g, sums);
