@@ -26,6 +26,10 @@ struct F32Rows {
   [[nodiscard]] const std::uint8_t* at(std::size_t row, std::size_t k) const {
     return first + row * stride + k * F::kBlockBytes;
   }
+  /// Those `rows` rows further down.
+  [[nodiscard]] F32Rows down(std::size_t rows) const {
+    return {first + rows * stride, stride, Fetch ? ahead + rows * stride : nullptr};
+  }
   /// To be called for every eight k: the rows take turns, a cache line of each.
   [[gnu::always_inline]] void fetch(std::size_t k) const {
     if constexpr (Fetch) {
@@ -68,6 +72,17 @@ constexpr bool converts_in_tile(std::size_t m) {
 ///   template <int C> static void multiply(const F32Rows<F, Fetch>& w, const float* x, std::size_t count, float*
 ///   results)
 /// which adds the products of `count` k, a multiple of eight, of four rows and C columns to results [column][kF32Rows].
+///
+/// f32_tiles does so for `rows` rows. Not inlined, or GCC keeps constants of decoding in registers, and accumulators on
+/// the stack instead: 1.8 times as long.
+template <class Tile, int C, class F, bool Fetch>
+[[gnu::noinline]] void f32_tiles(const F32Rows<F, Fetch>& weights, std::size_t rows, const float* x, std::size_t count,
+                                 float* results) {
+  for (std::size_t r = 0; r < rows; r += kF32TileRows) {
+    Tile::template multiply<C>(weights.down(r), x, count, results + r);
+  }
+}
+
 template <class F, class Tile>
 void gemm_f32(const ProductArgs& args) noexcept {
   constexpr std::size_t kChunkBytes = kChunk / F::kBlockElements * F::kBlockBytes;
@@ -89,33 +104,21 @@ void gemm_f32(const ProductArgs& args) noexcept {
       if (in_place) rows -= rows % kF32PanelRows;
       const std::uint8_t* block = args.weights + row * args.row_bytes + at.chunk * kChunkBytes;
       const std::uint8_t* next = args.weights + (ahead.row + row - at.row) * args.row_bytes + ahead.chunk * kChunkBytes;
-      // The first pass fetches what comes next, if anything does.
-      const auto multiply = [&](const auto& first_pass, const auto& later_pass) __attribute__((always_inline)) {
+      const auto multiply = [&](const auto& first_pass, const auto& later_pass) {
         in_even_passes<Tile::kSideBySide, Tile::kColumns>(args.x.m, [&]<int C>(std::size_t c) {
           const float* x = static_cast<const float*>(args.x.values) + (at.chunk * stored + c) * kChunk;
           float* out = results + c * kF32Rows + row - at.row;
-          const auto tiles = [&](const auto& weights_at) __attribute__((always_inline)) {
-            for (std::size_t r = 0; r < rows; r += kF32TileRows) {
-              Tile::template multiply<C>(weights_at(r), x, (count + 7) / 8 * 8, out + r);
-            }
-          };
-          if constexpr (std::is_same_v<decltype(first_pass), decltype(later_pass)>) {
-            tiles(first_pass);
-          } else if (c == 0) {
-            tiles(first_pass);
+          const std::size_t steps = (count + 7) / 8 * 8;
+          if (c == 0) {
+            f32_tiles<Tile, C>(first_pass, rows, x, steps, out);
           } else {
-            tiles(later_pass);
+            f32_tiles<Tile, C>(later_pass, rows, x, steps, out);
           }
         });
       };
       if constexpr (kFloats) {
         if (in_place) {
-          const auto at_row = [&]<bool Fetch>(std::size_t r) {
-            const std::size_t skip = r * args.row_bytes;
-            return F32Rows<F, Fetch>{block + skip, args.row_bytes, next + skip};
-          };
-          multiply([&](std::size_t r) { return at_row.template operator()<true>(r); },
-                   [&](std::size_t r) { return at_row.template operator()<false>(r); });
+          multiply(F32Rows<F, true>{block, args.row_bytes, next}, F32Rows<F, false>{block, args.row_bytes, nullptr});
           continue;
         }
       }
@@ -124,10 +127,8 @@ void gemm_f32(const ProductArgs& args) noexcept {
         for_each_group<F>(block + r * args.row_bytes, count,
                           [&](std::size_t g, const Floats32& w) { store32(panel + r * kChunk + 32 * g, w); });
       }
-      const auto of_panel = [&](std::size_t r) {
-        const auto* first = reinterpret_cast<const std::uint8_t*>(panel + r * kChunk);
-        return F32Rows<formats::F32, false>{first, kChunk * sizeof(float), nullptr};
-      };
+      const F32Rows<formats::F32, false> of_panel = {reinterpret_cast<const std::uint8_t*>(panel),
+                                                     kChunk * sizeof(float), nullptr};
       multiply(of_panel, of_panel);
     }
   };
