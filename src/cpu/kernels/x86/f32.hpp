@@ -99,7 +99,7 @@ template <class F, int C>
 }
 
 /// Float weights, eight rows side by side, a line of each. Nothing is fetched by hand: the hardware follows eight rows
-/// that are longer than a page, and is the better at it (Zen 3).
+/// of a page or more by itself, and is the better at it (Zen 3).
 template <class F, int C>
 [[gnu::noinline]] void gemv_eight_float_rows(const ProductArgs& args, const Rows8& all_rows, __m256 (&acc)[C]) {
   constexpr int kAtOnce = 8 / C;
@@ -142,7 +142,7 @@ template <class F, int C>
   }
 }
 
-/// Float weights, one or two columns.
+/// Float weights, one or two columns (Tile::kEightRowsAtOnce).
 template <class F, class Tile, int C>
 [[gnu::always_inline]] inline void gemv_floats(const ProductArgs& args, const Rows8& rows, __m256 (&acc)[C]) {
   if constexpr (Tile::kEightRowsAtOnce) {
