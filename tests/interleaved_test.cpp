@@ -41,7 +41,7 @@ std::vector<float> product(const InstructionSet& isa, const ProductKernel& kerne
   const GuardedBuffer w(weights), out(m * n * sizeof(float));
   const GuardedBuffer values(cpu::values_bytes(spec, k, m));
   const GuardedBuffer meta(chunks * m * cpu::meta_bytes(spec));
-  const GuardedBuffer scratch((kernel.scratch_bytes(m) + 63) / 64 * 64);
+  const GuardedBuffer scratch((kernel.scratch_bytes(m, k) + 63) / 64 * 64);
   std::memset(out.data(), 0, out.size());
   for (std::size_t i = 0; i < m; ++i) isa.prepare_row(spec, x.data() + i * k, k, i, m, values.data(), meta.data());
   kernel.run({.weights = reinterpret_cast<const std::uint8_t*>(w.data()),

@@ -49,7 +49,7 @@ Product run(const InstructionSet& isa, const ProductKernel& kernel, std::span<co
   const GuardedBuffer w(weights), input(std::as_bytes(x)), out(m * n * sizeof(float));
   const GuardedBuffer values(cpu::values_bytes(spec, k, m));
   const GuardedBuffer meta(chunks * m * cpu::meta_bytes(spec));
-  const GuardedBuffer scratch((kernel.scratch_bytes(m) + 63) / 64 * 64);
+  const GuardedBuffer scratch((kernel.scratch_bytes(m, k) + 63) / 64 * 64);
   for (std::size_t i = 0; i < m; ++i) {
     EXPECT_TRUE(isa.prepare_row(spec, input.as<float>().data() + i * k, k, i, m, values.data(), meta.data()));
   }

@@ -99,7 +99,8 @@ ForwardPlan plan_lanes(const LayerKernels& layer, std::span<const QuantPart> par
   for (std::size_t i = 0; i < parts.size(); ++i) {
     granules += (parts[i].rows + kRowGranule - 1) / kRowGranule;
     weight_bytes += parts[i].rows * layer.parts[i].row_bytes;
-    plan.lane_bytes = std::max(plan.lane_bytes, align(layer.parts[i].product->scratch_bytes(columns)));
+    plan.lane_bytes =
+        std::max(plan.lane_bytes, align(layer.parts[i].product->scratch_bytes(columns, layer.in_features)));
   }
   const std::size_t worth = weight_bytes * columns / kBytesPerLane + 1;
   plan.lanes = std::max<std::size_t>(1, std::min({threads, granules, worth}));

@@ -29,7 +29,7 @@ struct ProductArgs {
   float* out;     ///< out[i * out_stride + row] for activation row i
   std::size_t out_stride;
   const float* bias;   ///< null, or one value per row of the matrix
-  std::byte* scratch;  ///< 64-byte aligned, scratch_bytes(m) long, private to the call
+  std::byte* scratch;  ///< 64-byte aligned, scratch_bytes(m, in_features) long, private to the call
   /// Of an interleaved matrix: how many of its rows are (interleaved_layout.hpp).
   std::size_t interleaved_rows = 0;
 };
@@ -47,7 +47,7 @@ struct ProductKernel {
   /// m >= kMaxColumns / 2, so that the pieces of a larger m agree.
   ActivationSpec (*activations)(std::size_t m);
   void (*run)(const ProductArgs&) noexcept;
-  std::size_t (*scratch_bytes)(std::size_t m);
+  std::size_t (*scratch_bytes)(std::size_t m, std::size_t in_features);
   KernelDescription (*describe)(std::size_t m);
 };
 

@@ -154,7 +154,7 @@ struct Prepared {
 std::vector<float> multiply(const ProductKernel& kernel, std::span<const std::byte> w, Prepared& x, std::size_t m,
                             const float* bias, std::size_t interleaved = 0) {
   std::vector<float> y(m * kRows, std::numeric_limits<float>::quiet_NaN());
-  Memory scratch(kernel.scratch_bytes(m) + 1);
+  Memory scratch(kernel.scratch_bytes(m, kColumns) + 1);
   kernel.run({.weights = reinterpret_cast<const std::uint8_t*>(w.data()),
               .row_bytes = w.size() / kRows,
               .row_begin = 0,

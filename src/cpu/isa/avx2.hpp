@@ -48,7 +48,8 @@ struct Isa {
     if (kA8 && Avx2Dot::kAhead<F, A8Meta>) return gemm_from(9);  // code books
     if (kSuper && !Interleavable<F>) return gemm_from(5);
     if (!kA8) return gemm_from(kSeveralFields<F> ? 4 : 3);
-    if (kSuper) return gemm_from(F::kMaxU == 3 || F::kMaxU > 128 ? 4 : 5);  // Q2_K, IQ4_XS: 4
+    if (kSuper && (F::kMaxU == 3 || F::kMaxU > 128)) return gemm_from(4);       // Q2_K, IQ4_XS
+    if (kSuper) return gemm_from(F::kMaxU == 15 ? 8 : F::kMaxU == 31 ? 9 : 6);  // Q4_K, Q5_K
     if (!Interleavable<F>) return gemm_from(3);
     if (F::kMaxU == 31 && !F::kHasMin) return gemm_from(5);  // Q5_0
     constexpr bool kBytes = kWholeBytes<F>;

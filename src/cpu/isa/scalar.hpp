@@ -187,7 +187,7 @@ struct Isa {
 
   template <class F, Precision P>
   static constexpr ProductKernel product() {
-    const auto scratch = [](std::size_t m) { return m * sizeof(float); };
+    const auto scratch = [](std::size_t m, std::size_t) { return m * sizeof(float); };
     const auto describe = [](std::size_t) -> KernelDescription {
       return {"rows", "one row at a time, each block unpacked once for all columns", 1, 1};
     };

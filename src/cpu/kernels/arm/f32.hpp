@@ -145,7 +145,7 @@ void product_f32(const ProductArgs& args) noexcept {
 template <class F>
 constexpr ProductKernel f32_product() {
   return {[](std::size_t) { return ActivationSpec{Precision::f32, 256, 0}; }, product_f32<F>,
-          [](std::size_t m) -> std::size_t {
+          [](std::size_t m, std::size_t) -> std::size_t {
             return m < kF32GemmFrom ? 0 : (kF32PanelRows * kChunk + m * kF32PanelRows) * sizeof(float);
           },
           [](std::size_t m) -> KernelDescription {

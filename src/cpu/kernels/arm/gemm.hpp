@@ -88,7 +88,7 @@ constexpr ProductKernel integer_product() {
   return {
       [](std::size_t) { return activation_spec<F, P>(); },
       [](const ProductArgs& args) noexcept { args.x.m < kGemmFrom ? gemv<F, Meta>(args) : gemm<F, Tile, Meta>(args); },
-      [](std::size_t m) -> std::size_t {
+      [](std::size_t m, std::size_t) -> std::size_t {
         return m < kGemmFrom ? 0 : sizeof(GemmScratch) + m * kPanelRows * sizeof(float);
       },
       [](std::size_t m) -> KernelDescription {

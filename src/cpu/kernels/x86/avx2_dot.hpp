@@ -73,16 +73,24 @@ struct Avx2Dot {
     }
   }
 
-  /// Whether activations have to be put in the order of the quarters first.
+  /// Whether activations have to be put in the order of the quarters first, or of the units of two small blocks.
   template <class F, class Meta>
-  static constexpr bool kReorders = by_quarters<F>() && sizeof(Meta) == sizeof(A8Meta);
+  static constexpr bool kReorders = sizeof(Meta) == sizeof(A8Meta) &&
+                                    (by_quarters<F>() || (F::kFamily == Family::small_block && kUnitRegisters<F> == 2));
 
-  /// 256 activations in the order of the quarters.
+  /// 256 activations in that order.
   template <class F>
   [[gnu::always_inline]] static void reorder(const std::int8_t* a, std::int8_t* out) {
     const auto* p = reinterpret_cast<const std::uint8_t*>(a);
+    constexpr auto kOrder = [] {
+      if constexpr (F::kFamily == Family::super_block) {
+        return F::kQuarterOrder;
+      } else {
+        return formats::kPlainQuarters;
+      }
+    }();
     for (int j = 0; j < 4; ++j) {
-      const auto& unit = F::kQuarterOrder.unit[j];
+      const auto& unit = kOrder.unit[j];
       for (int i = 0; i < 2; ++i) {
         store256(out + 64 * j + 32 * i, Avx2UnitVocabulary::units(p + 16 * unit[i], p + 16 * unit[i + 2]));
       }
@@ -157,9 +165,12 @@ struct Avx2Dot {
   template <class F>
   using Ahead = typename Avx2CodeBook<F>::Ahead;
 
-  /// Columns of a pass: many where panels cost much, which is so for look-ups.
+  /// Columns of a pass: many where panels cost much, which is so for look-ups, and where a column more costs little.
   template <class F, class Meta>
-  static constexpr int kColumns = kAhead<F, Meta> ? 8 : 4;
+  static constexpr int kColumns = [] {
+    if (kAhead<F, Meta> || (kReorders<F, Meta> && F::kMaxU <= 31 && F::kFamily == Family::super_block)) return 8;
+    return F::kFamily == Family::super_block && sizeof(Meta) == sizeof(A8Meta) ? 5 : 4;
+  }();
 
   template <class F, int C>
   [[gnu::always_inline]] static void indexed_sums(const std::uint8_t* block, const Ahead<F>& ahead,

@@ -178,25 +178,25 @@ void product_f32(const ProductArgs& args) noexcept {
 
 template <class F, class Tile>
 constexpr ProductKernel f32_product() {
-  return {[](std::size_t m) -> ActivationSpec {
-            return {Precision::f32, 256, 0, m < kF32GemmFrom ? std::uint16_t{1} : Tile::kSideBySide};
-          },
-          product_f32<F, Tile>, [](std::size_t m) { return m < kF32GemmFrom ? 0 : f32_gemm_scratch<Tile>(m); },
-          [](std::size_t m) -> KernelDescription {
-            constexpr bool kFloats = F::kFamily == Family::float_weight;
-            if (m >= kF32GemmFrom) {
-              return {"gemm",
-                      converts_in_tile<F, Tile>(m) ? "weights read in place"
-                                                   : "16 rows x 256 decoded to an f32 panel in the first-level cache",
-                      kF32TileRows, static_cast<std::size_t>(Tile::kColumns)};
-            }
-            if (kFloats && Tile::kEightRowsAtOnce) {
-              return {"gemv", "weights read in place, eight rows side by side; rows shorter than a page one by one", 8,
-                      2};
-            }
-            if (kFloats) return {"gemv", "weights read in place, row by row", 1, 2};
-            return {"gemv", "blocks read in place, decoded to f32 in registers", 8, 2};
-          }};
+  return {
+      [](std::size_t m) -> ActivationSpec {
+        return {Precision::f32, 256, 0, m < kF32GemmFrom ? std::uint16_t{1} : Tile::kSideBySide};
+      },
+      product_f32<F, Tile>, [](std::size_t m, std::size_t) { return m < kF32GemmFrom ? 0 : f32_gemm_scratch<Tile>(m); },
+      [](std::size_t m) -> KernelDescription {
+        constexpr bool kFloats = F::kFamily == Family::float_weight;
+        if (m >= kF32GemmFrom) {
+          return {"gemm",
+                  converts_in_tile<F, Tile>(m) ? "weights read in place"
+                                               : "16 rows x 256 decoded to an f32 panel in the first-level cache",
+                  kF32TileRows, static_cast<std::size_t>(Tile::kColumns)};
+        }
+        if (kFloats && Tile::kEightRowsAtOnce) {
+          return {"gemv", "weights read in place, eight rows side by side; rows shorter than a page one by one", 8, 2};
+        }
+        if (kFloats) return {"gemv", "weights read in place, row by row", 1, 2};
+        return {"gemv", "blocks read in place, decoded to f32 in registers", 8, 2};
+      }};
 }
 
 }  // namespace

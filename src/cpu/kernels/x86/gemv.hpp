@@ -43,9 +43,6 @@ kAhead<F, Meta> struct AheadOf<F, Meta, Dot> {
 template <class F, class Meta, class Dot, int C>
 [[gnu::noinline]] void gemv_super(const ProductArgs& args, const Rows8& all_rows, std::size_t c0, __m256 (&acc)[C]) {
   constexpr bool kFieldsOf8 = kSixBit<F> && Dot::kFieldsByVectors;
-  constexpr bool kReorders = requires { requires Dot::template kReorders<F, Meta>; };
-  constexpr int kChunkBytes = ChunkX<Meta>::kColumnBytes;
-  alignas(64) std::int8_t reordered[kReorders ? C * kChunkBytes : 1];
   constexpr bool kAhead = requires { requires Dot::template kAhead<F, Meta>; };
   typename AheadOf<F, Meta, Dot>::Type ahead_of_row[kAhead ? 8 : 1];
   const Rows8 rows = all_rows;  // copies stay in registers
@@ -54,11 +51,7 @@ template <class F, class Meta, class Dot, int C>
   const std::size_t blocks = args.in_features / 256;
   const auto stream = RowsAhead::of<F>(args, 8);
   for (std::size_t b = 0; b < blocks; ++b) {
-    ChunkX<Meta> x(args.x, b, c0);
-    if constexpr (kReorders) {
-      for (int c = 0; c < C; ++c) Dot::template reorder<F>(x.column(c), reordered + c * kChunkBytes);
-      x.q = reordered;
-    }
+    const ChunkX<Meta> x(args.x, b, c0);
     const std::size_t at = b * F::kBlockBytes;
     const std::uint8_t* ahead = rows.base + stream(at);
     __m256i s[C][8], m[C][8];
@@ -135,9 +128,29 @@ template <class F, class Meta, class Dot>
 inline constexpr bool kSixteenRows =
     requires(const ProductArgs& args) { Dot::template by_sixteen_rows<F, Meta>(args); };
 
+/// Memory that gemv needs.
+template <class F, class Meta, class Dot>
+std::size_t gemv_scratch(std::size_t m, std::size_t in_features) {
+  return kReorders<F, Meta, Dot> ? m * chunks_of(in_features) * ChunkX<Meta>::kColumnBytes : 0;
+}
+
+/// The activations of the call in the order Dot wants, in args.scratch.
+template <class F, class Meta, class Dot>
+Activations reorder(const ProductArgs& args) {
+  constexpr std::size_t kBytes = ChunkX<Meta>::kColumnBytes;
+  const auto* from = static_cast<const std::int8_t*>(args.x.values);
+  auto* to = reinterpret_cast<std::int8_t*>(args.scratch);
+  for (std::size_t left = args.x.m * chunks_of(args.in_features); left != 0; --left, from += kBytes, to += kBytes) {
+    Dot::template reorder<F>(from, to);
+  }
+  return {args.scratch, args.x.meta, args.x.m};
+}
+
 /// All rows of the call, up to gemv_columns columns a pass; the rows stay in the caches between passes.
 template <class F, class Meta, class Dot>
-void gemv(const ProductArgs& args) noexcept {
+void gemv(const ProductArgs& call) noexcept {
+  ProductArgs args = call;
+  if constexpr (kReorders<F, Meta, Dot>) args.x = reorder<F, Meta, Dot>(call);
   std::size_t row = args.row_begin;
   if constexpr (kSixteenRows<F, Meta, Dot>) row = Dot::template by_sixteen_rows<F, Meta>(args);
   for (std::size_t step = 8; row < args.row_end; row += step) {

@@ -17,6 +17,10 @@ namespace {
 template <class F>
 inline constexpr int kUnitRegisters = F::kScaleStep == 32 ? 2 : 1;
 
+/// Whether Dot wants activations in an order of its own.
+template <class F, class Meta, class Dot>
+inline constexpr bool kReorders = requires { requires Dot::template kReorders<F, Meta>; };
+
 /// The activations of one unit in the order of its weights: one register for each of bytes, two of words.
 template <class Meta, int N>
 struct UnitX {
@@ -24,10 +28,10 @@ struct UnitX {
   __m256i a[kBytes ? N : 2 * N];
 
   UnitX() = default;
-  UnitX(const std::int8_t* column, int group) {
+  UnitX(const std::int8_t* column, int group, bool in_order_of_unit = false) {
     const std::int8_t* p = column + (kBytes ? 32 : 64) * group;
-    if constexpr (N == 1) {
-      for (int i = 0; i < (kBytes ? 1 : 2); ++i) a[i] = load256(p + 32 * i);
+    if (N == 1 || in_order_of_unit) {
+      for (int i = 0; i < (kBytes ? N : 2); ++i) a[i] = load256(p + 32 * i);
     } else if constexpr (kBytes) {
       a[0] = join(p, p + 32);
       a[1] = join(p + 16, p + 48);
@@ -121,7 +125,7 @@ template <class F, class Dot, class Meta, int C>
 [[gnu::always_inline]] inline void unit_sums_by_column(const auto& weights, const ChunkX<Meta>& x, int group,
                                                        HalfSums (&sums)[C]) {
   UnitX<Meta, kUnitRegisters<F>> a[C];
-  for (int c = 0; c < C; ++c) a[c] = UnitX<Meta, kUnitRegisters<F>>(x.column(c), group);
+  for (int c = 0; c < C; ++c) a[c] = UnitX<Meta, kUnitRegisters<F>>(x.column(c), group, kReorders<F, Meta, Dot>);
   __m256i four[2][C];
   unroll<2>([&]<int H>() __attribute__((always_inline)) {
     unroll<2>([&]<int Q>() __attribute__((always_inline)) {

@@ -61,7 +61,9 @@ struct IntegerProduct {
     }
     gemv<F, GemvMeta, Dot>(args);
   }
-  static std::size_t scratch_bytes(std::size_t m) { return m < From.gemm ? 0 : gemm_scratch<Tile, Packer>(m); }
+  static std::size_t scratch_bytes(std::size_t m, std::size_t in_features) {
+    return m < From.gemm ? gemv_scratch<F, GemvMeta, Dot>(m, in_features) : gemm_scratch<Tile, Packer>(m);
+  }
   static KernelDescription describe(std::size_t m) {
     using Panel = typename Tile::Panel;
     if (m >= From.gemm) {
