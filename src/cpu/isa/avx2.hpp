@@ -40,20 +40,42 @@ struct Isa {
   /// Measured on Zen 3, weights beyond the last-level cache (docs/performance.md).
   template <class F, Precision P>
   static constexpr UsedFrom used_from() {
-    constexpr bool kSuper = F::kFamily == Family::super_block, kA8 = P == Precision::a8;
-    constexpr bool kThroughCache = F::kMaxU != 31 && F::kMaxU != 63;  // Q5_K, Q6_K
-    const auto gemm_from = [=](std::size_t m) {
-      return UsedFrom{.lanes = m, .gemm = m, .through_cache = kThroughCache};
+    constexpr bool kSuper = F::kFamily == Family::super_block, kByRows = kSuper && !Interleavable<F>;
+    using enum GgufQuantType;
+    const auto gemm_from = [](std::size_t m) {
+      return UsedFrom{.lanes = m, .gemm = m, .through_cache = F::kType != Q5_K && F::kType != Q6_K};
     };
-    if (kA8 && Avx2Dot::kAhead<F, A8Meta>) return gemm_from(9);  // code books
-    if (kSuper && !Interleavable<F>) return gemm_from(5);
-    if (!kA8) return gemm_from(kSeveralFields<F> ? 4 : 3);
-    if (kSuper && (F::kMaxU == 3 || F::kMaxU > 128)) return gemm_from(4);       // Q2_K, IQ4_XS
-    if (kSuper) return gemm_from(F::kMaxU == 15 ? 8 : F::kMaxU == 31 ? 9 : 6);  // Q4_K, Q5_K
-    if (!Interleavable<F>) return gemm_from(3);
-    if (F::kMaxU == 31 && !F::kHasMin) return gemm_from(5);  // Q5_0
-    constexpr bool kBytes = kWholeBytes<F>;
-    return {.lanes = F::kHasMin ? 3 : kBytes ? 5 : 4, .gemm = F::kHasMin || kBytes ? 9 : 8, .lane_columns = 8};
+    const auto lanes_from = [](std::size_t m, std::size_t gemm) {
+      return UsedFrom{.lanes = m, .gemm = gemm, .lane_columns = 8};
+    };
+    if (P == Precision::a16) return gemm_from(kByRows ? 5 : kSeveralFields<F> ? 4 : 3);
+    switch (F::kType) {
+      case Q2_K:
+      case TQ2_0:
+      case IQ4_XS:
+        return gemm_from(4);
+      case Q3_K:
+      case Q6_K:
+      case TQ1_0:
+        return gemm_from(6);
+      case Q4_K:
+        return gemm_from(8);
+      case Q5_K:
+        return gemm_from(9);
+      case Q5_0:
+      case MXFP4:
+        return gemm_from(5);
+      case Q4_1:
+      case Q5_1:
+        return lanes_from(3, 9);
+      case Q4_0:
+      case IQ4_NL:
+        return lanes_from(4, 8);
+      case Q8_0:
+        return lanes_from(5, 9);
+      default:
+        return gemm_from(Avx2Dot::kAhead<F, A8Meta> ? 9 : kSuper ? 5 : 3);  // code books: 9
+    }
   }
 
   template <class F>
