@@ -183,16 +183,18 @@ struct Avx2SignedByteTile {
   using Panel = SignedBytePanel<16>;
   using Meta = A8Meta;
   static constexpr int kColumns = 4;
+  static constexpr int kTurn = F::kFamily == Family::super_block ? 4 : 8;  ///< steps in a turn of the loop
 
   /// total[c] = sum over steps of 4 k from k4 on of scale * products.
   template <int C>
   [[gnu::always_inline]] static void accumulate(const Panel& panel, int k4, int end, const ChunkX<A8Meta>& x,
                                                 __m256i (&total)[C][2], const auto& scale_of) {
-    clear(total);
+    __m256i sum[C][2];
+    clear(sum);
 #pragma GCC unroll 1
-    for (; k4 < end; k4 += 4) {
-#pragma GCC unroll 4
-      for (int step = 0; step < 4; ++step) {
+    for (; k4 < end; k4 += kTurn) {
+#pragma GCC unroll 8
+      for (int step = 0; step < kTurn; ++step) {
         const __m256i w0 = load256(panel.u[k4 + step][0]), w1 = load256(panel.u[k4 + step][8]);
         const __m256i magnitude0 = _mm256_abs_epi8(w0), magnitude1 = _mm256_abs_epi8(w1);
 #pragma GCC unroll 8
@@ -200,13 +202,15 @@ struct Avx2SignedByteTile {
           const __m256i a = broadcast32(x.column(c) + 4 * (k4 + step));
           const __m256i p0 = _mm256_maddubs_epi16(magnitude0, _mm256_sign_epi8(a, w0));
           const __m256i p1 = _mm256_maddubs_epi16(magnitude1, _mm256_sign_epi8(a, w1));
-          total[c][0] = _mm256_add_epi32(total[c][0], _mm256_madd_epi16(p0, scale_of(k4, 0)));
-          total[c][1] = _mm256_add_epi32(total[c][1], _mm256_madd_epi16(p1, scale_of(k4, 1)));
-          keep_in_register(total[c][0]);
-          keep_in_register(total[c][1]);
+          sum[c][0] = _mm256_add_epi32(sum[c][0], _mm256_madd_epi16(p0, scale_of(k4, 0)));
+          sum[c][1] = _mm256_add_epi32(sum[c][1], _mm256_madd_epi16(p1, scale_of(k4, 1)));
+          keep_in_register(sum[c][0]);
+          keep_in_register(sum[c][1]);
         }
       }
     }
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) total[c][0] = sum[c][0], total[c][1] = sum[c][1];
   }
 
   template <int C>
@@ -228,6 +232,7 @@ struct Avx2SignedByteTile {
       step(0);
     } else {
       for (int g = 0; g < groups; ++g) {
+        keep_in_memory();
         accumulate<C>(panel, 8 * g, 8 * g + 8, x, total, [](int, int) { return _mm256_set1_epi16(1); });
         step(g);
       }
@@ -246,7 +251,8 @@ struct Avx2WordTile {
   template <int C>
   [[gnu::always_inline]] static void accumulate(const Panel& panel, int k2, int end, const ChunkX<A16Meta>& x,
                                                 __m256i (&total)[C][2]) {
-    clear(total);
+    __m256i sum[C][2];
+    clear(sum);
 #pragma GCC unroll 1
     for (; k2 < end; k2 += kTurn) {
 #pragma GCC unroll 8
@@ -255,13 +261,15 @@ struct Avx2WordTile {
 #pragma GCC unroll 8
         for (int c = 0; c < C; ++c) {
           const __m256i a = broadcast32(x.column(c) + 4 * (k2 + step));
-          total[c][0] = _mm256_add_epi32(total[c][0], _mm256_madd_epi16(w0, a));
-          total[c][1] = _mm256_add_epi32(total[c][1], _mm256_madd_epi16(w1, a));
-          keep_in_register(total[c][0]);
-          keep_in_register(total[c][1]);
+          sum[c][0] = _mm256_add_epi32(sum[c][0], _mm256_madd_epi16(w0, a));
+          sum[c][1] = _mm256_add_epi32(sum[c][1], _mm256_madd_epi16(w1, a));
+          keep_in_register(sum[c][0]);
+          keep_in_register(sum[c][1]);
         }
       }
     }
+#pragma GCC unroll 8
+    for (int c = 0; c < C; ++c) total[c][0] = sum[c][0], total[c][1] = sum[c][1];
   }
 
   template <int C>
@@ -284,6 +292,7 @@ struct Avx2WordTile {
       }
     } else if constexpr (F::kScaleStep == 32) {
       for (int g = 0; g < groups; ++g) {
+        keep_in_memory();
         accumulate<C>(panel, 16 * g, 16 * g + 16, x, total);
         for (int c = 0; c < C; ++c) {
           const __m256 da = _mm256_broadcast_ss(&x.meta[c].scale[g]);
