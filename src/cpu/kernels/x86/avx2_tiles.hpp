@@ -22,6 +22,18 @@ namespace {
 /// additions in turn, which is how GCC orders them, than for two and two (docs/performance.md).
 [[gnu::always_inline]] inline void keep_order(__m256i& a, __m256i& b) { asm volatile("" : "+x"(a), "+x"(b)); }
 
+/// sums += scales * products of u and a, each product widened by itself.
+[[gnu::always_inline]] inline void add_widened(__m256i& sum0, __m256i& sum1, __m256i u0, __m256i u1, __m256i a0,
+                                               __m256i a1, __m256i scale0, __m256i scale1) {
+  __m256i p0 = _mm256_maddubs_epi16(u0, a0), p1 = _mm256_maddubs_epi16(u1, a1);
+  keep_order(p0, p1);
+  p0 = _mm256_madd_epi16(p0, scale0), p1 = _mm256_madd_epi16(p1, scale1);
+  keep_order(p0, p1);
+  sum0 = _mm256_add_epi32(sum0, p0);
+  sum1 = _mm256_add_epi32(sum1, p1);
+  keep_order(sum0, sum1);
+}
+
 template <int C>
 [[gnu::always_inline]] inline void clear(__m256i (&total)[C][2]) {
 #pragma GCC unroll 8
@@ -120,13 +132,7 @@ struct Avx2ByteTile {
 #pragma GCC unroll 8
         for (int c = 0; c < C; ++c) {
           const __m256i a = broadcast32(x.column(c) + 4 * (k4 + step));
-          __m256i p0 = _mm256_maddubs_epi16(w0, a), p1 = _mm256_maddubs_epi16(w1, a);
-          keep_order(p0, p1);
-          p0 = _mm256_madd_epi16(p0, scale0), p1 = _mm256_madd_epi16(p1, scale1);
-          keep_order(p0, p1);
-          sum[c][0] = _mm256_add_epi32(sum[c][0], p0);
-          sum[c][1] = _mm256_add_epi32(sum[c][1], p1);
-          keep_order(sum[c][0], sum[c][1]);
+          add_widened(sum[c][0], sum[c][1], w0, w1, a, a, scale0, scale1);
         }
       }
     }
@@ -206,15 +212,9 @@ struct Avx2SignedByteTile {
 #pragma GCC unroll 8
         for (int c = 0; c < C; ++c) {
           const __m256i a = broadcast32(x.column(c) + 4 * (k4 + step));
-          __m256i p0 = _mm256_sign_epi8(a, w0), p1 = _mm256_sign_epi8(a, w1);
-          keep_order(p0, p1);
-          p0 = _mm256_maddubs_epi16(magnitude0, p0), p1 = _mm256_maddubs_epi16(magnitude1, p1);
-          keep_order(p0, p1);
-          p0 = _mm256_madd_epi16(p0, scale_of(k4, 0)), p1 = _mm256_madd_epi16(p1, scale_of(k4, 1));
-          keep_order(p0, p1);
-          sum[c][0] = _mm256_add_epi32(sum[c][0], p0);
-          sum[c][1] = _mm256_add_epi32(sum[c][1], p1);
-          keep_order(sum[c][0], sum[c][1]);
+          __m256i a0 = _mm256_sign_epi8(a, w0), a1 = _mm256_sign_epi8(a, w1);
+          keep_order(a0, a1);
+          add_widened(sum[c][0], sum[c][1], magnitude0, magnitude1, a0, a1, scale_of(k4, 0), scale_of(k4, 1));
         }
       }
     }
