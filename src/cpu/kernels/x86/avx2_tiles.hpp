@@ -15,10 +15,9 @@ namespace quantlinear::cpu {
 namespace {
 
 /// The compiler must not reorder or merge what is on both sides: keeps the accumulators that live in
-/// memory there, and those in registers in registers.
+/// memory there.
 [[gnu::always_inline]] inline void keep_in_memory() { asm volatile("" ::: "memory"); }
-[[gnu::always_inline]] inline void keep_in_register(__m256i& v) { asm("" : "+x"(v)); }
-/// The same for two values, and what is before it stays there. Zen 3 takes 10 to 15 % longer for multiplications and
+/// Two values in registers, and what is before it stays there. Zen 3 takes 10 to 15 % longer for multiplications and
 /// additions in turn, which is how GCC orders them, than for two and two (docs/performance.md).
 [[gnu::always_inline]] inline void keep_order(__m256i& a, __m256i& b) { asm volatile("" : "+x"(a), "+x"(b)); }
 
