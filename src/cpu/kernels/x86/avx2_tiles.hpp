@@ -60,7 +60,6 @@ template <int N>
 
 template <class F>
 struct Avx2ByteTile {
-  using Panel = BytePanel<16>;
   static constexpr int kColumns = 4;
   static constexpr int kSubSteps = F::kScaleStep / 4;  // steps of 4 k per sub-block
   /// How many steps fit if weights are up to `largest`.
@@ -73,6 +72,7 @@ struct Avx2ByteTile {
   static constexpr int kPairStep = F::kOffset != 0 && kSigned >= 4 ? 4 * kSigned : 0;
   static constexpr bool kPairs = kPairStep != 0;
   static constexpr int kSteps = kPairs ? kSigned : steps_of(F::kMaxU);
+  using Panel = BytePanel<16, F::kOffset != 0 && !kPairs>;
   using Meta = std::conditional_t<kPairs, A8PairMeta, A8Meta>;
   using Columns = ChunkX<Meta>;
 

@@ -93,10 +93,7 @@ template <class F, int C>
   using W = Avx512Vocabulary;
   const std::size_t stride = args.row_bytes, stride3 = 3 * stride;
   constexpr std::size_t kChunkBytes = kChunk / 32 * F::kBlockBytes;
-  // Measured; sixteen short rows are faster as streams.
-  constexpr std::size_t kDistance = F::kBlockBytes == 18 ? 1024 : 4096;
-  const auto stream =
-      args.row_bytes > kPage ? RowsAhead::of<F>(args, 16, kDistance) : RowsAhead::streams(args, 16, kDistance);
+  const auto stream = RowsAhead::streams(args, 16, stream_distance(args.row_bytes));
   const std::uint8_t* start = args.weights + row * stride;
   __m512 totals[C];
   for (auto& total : totals) total = _mm512_setzero_ps();
@@ -108,7 +105,9 @@ template <class F, int C>
     const std::uint8_t* ahead = start + stream(at);
     // Groups g and g + 1 of 32 weights, or g alone.
     const auto unit = [&]<bool Two>(int g) __attribute__((always_inline)) {
-      for (int i = 0; i < 4; ++i, ahead += stream.step) prefetch<static_cast<int>(kChunkBytes)>(ahead);
+      for (int i = 0; i < 4; ++i, ahead += stream.step) {
+        prefetch<static_cast<int>(kChunkBytes), FetchTo<F>::template kSixteenRows<C>>(ahead);
+      }
       __m512i a[C][2];  // 16 values of either group, twice
       for (int c = 0; c < C; ++c) {
         const __m512i v = _mm512_loadu_si512(x.column(c) + 32 * g);

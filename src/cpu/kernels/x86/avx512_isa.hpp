@@ -4,6 +4,7 @@
 #include "cpu/kernels/specs.hpp"
 #include "cpu/kernels/x86/avx512_dot.hpp"
 #include "cpu/kernels/x86/avx512_f32.hpp"
+#include "cpu/kernels/x86/avx512_prepare.hpp"
 #include "cpu/kernels/x86/dot_tiles.hpp"
 #include "cpu/kernels/x86/products.hpp"
 
@@ -18,7 +19,7 @@ struct Avx512Tile {
 /// GemmTile<F, P>::Type: the tile of format F in integer precision P.
 template <template <class F, Precision P> class GemmTile>
 struct Avx512Isa {
-  static constexpr PrepareRow prepare_row = prepare_row_avx2;
+  static constexpr PrepareRow prepare_row = prepare_row_avx512;
 
   template <class F>
   static constexpr auto dequantize = dequantize_blocks<F>;
@@ -34,27 +35,67 @@ struct Avx512Isa {
 
   template <Interleavable F>
   static constexpr ProductKernel interleaved() {
-    constexpr UsedFrom kFrom = F::kFamily == Family::super_block
-                                   ? UsedFrom{.lanes = 1, .gemm = 5}
-                                   : UsedFrom{.lanes = 1, .gemm = F::kMaxU == 31 ? 33 : 65, .lane_columns = 8};
+    constexpr std::size_t kGemm = [] {
+      using enum GgufQuantType;
+      switch (F::kType) {
+        case Q3_K:
+          return 9;
+        case Q2_K:
+          return 13;
+        case Q6_K:
+        case IQ4_XS:
+          return 17;
+        case Q4_K:
+        case Q5_K:
+        case TQ2_0:
+        case Q5_0:
+        case Q5_1:
+          return 33;
+        default:
+          return 65;
+      }
+    }();
+    constexpr UsedFrom kFrom{.lanes = 1, .gemm = kGemm, .lane_columns = 8};
     return interleaved_product<F, Avx512Dot, typename GemmTile<F, Precision::a8>::Type, kFrom>();
   }
 
  private:
+  /// Measured on Zen 4, weights beyond the last-level cache (docs/performance.md).
   template <class F, Precision P>
   static constexpr UsedFrom used_from() {
     constexpr bool kSuper = F::kFamily == Family::super_block;
-    if (kSuper && !Interleavable<F>) return {.lanes = 5, .gemm = 5};
-    if (P == Precision::a16 && MultipliesPanels<typename GemmTile<F, P>::Type>) return {.lanes = 4, .gemm = 4};
+    using enum GgufQuantType;
+    const auto gemm_from = [](std::size_t m) { return UsedFrom{.lanes = m, .gemm = m}; };
+    const auto lanes_from = [](std::size_t m, std::size_t gemm) {
+      return UsedFrom{.lanes = m, .gemm = gemm, .lane_columns = 8};
+    };
+    if (kSuper && !Interleavable<F>) return gemm_from(5);
     if (P == Precision::a16) {
-      const std::size_t gemm = kSuper && !kSeveralFields<F> ? 2 : 3;
-      return {.lanes = gemm, .gemm = gemm};
+      if (MultipliesPanels<typename GemmTile<F, P>::Type>) return gemm_from(4);
+      return gemm_from(!kSuper ? 3 : F::kMaxU == 3 ? 2 : 5);
     }
-    if (kSeveralFields<F>) return {.lanes = 5, .gemm = 5};
-    if (kSuper) return {.lanes = F::kMaxU != 3 ? 3 : F::kHasMin ? 1 : 2, .gemm = F::kMaxU == 3 ? 5 : 3};
-    if (F::kMaxU == 31 && F::kHasMin) return {.lanes = 4, .gemm = 9, .lane_columns = 8};  // Q5_1
-    constexpr std::size_t kGemm = kWideBlocks<F> ? 5 : 3;
-    return {.lanes = kGemm, .gemm = kGemm};
+    switch (F::kType) {
+      case Q2_K:
+        return lanes_from(1, 9);
+      case TQ2_0:
+        return lanes_from(3, 17);
+      case Q3_K:
+        return lanes_from(4, 9);
+      case Q4_K:
+        return lanes_from(5, 25);
+      case Q5_K:
+      case IQ4_XS:
+        return lanes_from(5, 17);
+      case Q6_K:
+        return lanes_from(5, 9);
+      case Q4_0:
+      case Q4_1:
+      case Q5_1:
+      case IQ4_NL:
+        return lanes_from(4, 9);
+      default:
+        return gemm_from(kWideBlocks<F> ? 5 : 3);
+    }
   }
 };
 

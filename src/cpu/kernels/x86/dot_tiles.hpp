@@ -28,6 +28,36 @@ template <class R, int N>
   return total;
 }
 
+/// Of every sub-block of C columns the sum of the activations times a factor, as dwords to be broadcast: what an offset
+/// of the weights adds to the products, taken off; or, where small blocks have mins, the sum itself.
+template <class F, class R, int C>
+class ColumnSums {
+ public:
+  [[gnu::always_inline]] explicit ColumnSums(const ChunkX<A8Meta>& x) {
+    if constexpr (kFactor != 0) {
+      for (int c = 0; c < C; ++c) {
+        const std::int16_t* sums = F::kScaleStep == 32 ? x.meta[c].sums32 : x.meta[c].sums16;
+        for (int j = 0; j < kSubBlocks; j += 8) {
+          const __m256i eight = _mm256_cvtepi16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(sums + j)));
+          store256(at_[c] + j, kFactor == 1 ? eight : _mm256_mullo_epi32(eight, _mm256_set1_epi32(kFactor)));
+        }
+      }
+    }
+  }
+  /// p[c] = what the products of sub-block j begin with, so that they end as those of weights without an offset.
+  [[gnu::always_inline]] void begin(int j, typename R::Int (&p)[C]) const {
+#pragma GCC unroll 16
+    for (int c = 0; c < C; ++c) p[c] = F::kOffset == 0 ? R::zero() : R::fill(at_[c][j]);
+  }
+  [[gnu::always_inline]] typename R::Int sum(int j, int c) const { return R::fill(at_[c][j]); }
+
+ private:
+  static constexpr bool kMins = F::kFamily == Family::small_block && F::kHasMin;
+  static constexpr int kFactor = F::kOffset != 0 ? -F::kOffset : kMins ? 1 : 0, kSubBlocks = kChunk / F::kScaleStep;
+  static_assert(F::kOffset == 0 || !F::kHasMin);
+  alignas(32) std::int32_t at_[C][kSubBlocks];
+};
+
 template <class F, class R>
 struct DotByteTile {
   using Panel = BytePanel<R::kRows>;
@@ -47,7 +77,6 @@ struct DotByteTile {
 #pragma GCC unroll 16
       for (int c = 0; c < C; ++c) {
         p[c] = R::dot_bytes(p[c], w, R::broadcast(x.column(c) + 4 * (k4 + step)));
-        R::keep(p[c]);
       }
     }
   }
@@ -55,13 +84,14 @@ struct DotByteTile {
   template <int C>
   [[gnu::noinline]] static void chunk(const Panel& panel, int groups, ChunkX<A8Meta> x, float* tile) {
     const PanelScales<R::kRows>& s = panel.scales;
+    const ColumnSums<F, R, C> sums(x);
     if constexpr (F::kFamily == Family::super_block) {
       Int total[C];
       clear<R>(total);
 #pragma GCC unroll 1
       for (int j = 0; j < 256 / F::kScaleStep; ++j) {
         Int p[C];
-        clear<R>(p);
+        sums.begin(j, p);
         products<C>(panel, j * kSubSteps, x, p);
         const Int scale = R::high_words(R::load(s.sub_scale[j]));
 #pragma GCC unroll 16
@@ -71,31 +101,20 @@ struct DotByteTile {
       for (int c = 0; c < C; ++c) {
         const float da = x.meta[c].scale[0];
         float* t = tile + R::kRows * c;
-        Int by_sums = R::zero();
-        if constexpr (F::kHasMin || F::kOffset != 0) {
-          by_sums = F::kScaleStep == 32 ? sums_of<R, 4>(s.sums_factor, x.meta[c].sums32)
-                                        : sums_of<R, 8>(s.sums_factor, x.meta[c].sums16);
+        R::step(t, s.d[0], da, total[c]);
+        if constexpr (F::kHasMin) {
+          const Int by_sums = F::kScaleStep == 32 ? sums_of<R, 4>(s.sums_factor, x.meta[c].sums32)
+                                                  : sums_of<R, 8>(s.sums_factor, x.meta[c].sums16);
+          R::step_minus(t, s.min[0], da, by_sums);
         }
-        R::step(t, s.d[0], da, F::kOffset != 0 ? R::sub(total[c], by_sums) : total[c]);
-        if constexpr (F::kHasMin) R::step_minus(t, s.min[0], da, by_sums);
       }
     } else {
       constexpr int kScales = 32 / F::kScaleStep;
 #pragma GCC unroll 1
       for (int j = 0; j < groups * kScales; ++j) {
         forget_tile();
-        // factor * sum of a, in every row: the sums are read as pairs, and a factor of 0 drops one of them.
-        const auto times_sum = [&](int factor, int c) {
-          const std::int16_t* sums = kScales == 1 ? x.meta[c].sums32 : x.meta[c].sums16;
-          return R::fill_products(j % 2 == 0 ? factor & 0xffff : factor * 0x10000, sums + j / 2 * 2);
-        };
         Int p[C];
-        if constexpr (F::kOffset == 0) {
-          clear<R>(p);
-        } else {
-#pragma GCC unroll 16
-          for (int c = 0; c < C; ++c) p[c] = times_sum(-F::kOffset, c);
-        }
+        sums.begin(j, p);
         products<C>(panel, j * kSubSteps, x, p);
         const int g = j / kScales;
 #pragma GCC unroll 16
@@ -103,7 +122,7 @@ struct DotByteTile {
           const float da = x.meta[c].scale[g];
           float* t = tile + R::kRows * c;
           R::step(t, s.d[j], da, p[c]);
-          if constexpr (F::kHasMin) R::step(t, s.min[g], da, times_sum(1, c));
+          if constexpr (F::kHasMin) R::step(t, s.min[g], da, sums.sum(g, c));
         }
       }
     }

@@ -26,7 +26,7 @@ template <class F, int C>
     __m256 sums[C][8];
 #pragma GCC unroll 1
     for (std::size_t i = 0; i < 8; ++i) {
-      prefetch<static_cast<int>(kRowChunkBytes<F>)>(ahead + i * stream.step);
+      prefetch<static_cast<int>(kRowChunkBytes<F>), FetchTo<F>::kGemv>(ahead + i * stream.step);
       __m256 s[C];
       for (int c = 0; c < C; ++c) s[c] = _mm256_setzero_ps();
       for_each_group<F>(rows.row(i, at), count, [&](std::size_t g, const Floats32& w) {
@@ -62,7 +62,7 @@ template <class F, int N, int C>
   for_each_group<F>(weights, count, [&](std::size_t g, const Floats32& first) {
     unroll<N>([&]<int I>() {
       const std::uint8_t* group = weights + (I * kChunk + 32 * g) * F::kBlockBytes;
-      prefetch<32 * F::kBlockBytes>(group + kStreamPrefetch<C>);
+      prefetch<32 * F::kBlockBytes, FetchTo<F>::kGemv>(group + kStreamPrefetch<C>);
       const Floats32 w = I == 0 ? first : load_floats32<F>(group);
       for (std::size_t j = 0; j < 4; ++j) {
         for (std::size_t c = 0; c < C; ++c) {

@@ -36,7 +36,7 @@ struct F32Rows {
       constexpr std::size_t kLine = 64 / F::kBlockBytes, kTurns = kLine / 8;
       const std::size_t turn = k % kLine / 8;
       for (std::size_t row = 0; row < kF32TileRows; row += kTurns) {
-        prefetch<64>(ahead + (row + turn) * stride + k / kLine * 64);
+        prefetch<64, FetchTo<F>::kPanels>(ahead + (row + turn) * stride + k / kLine * 64);
       }
     }
   }
@@ -124,7 +124,7 @@ void gemm_f32(const ProductArgs& args) noexcept {
         }
       }
       for (std::size_t r = 0; r < rows; ++r) {
-        prefetch<static_cast<int>(kChunkBytes)>(next + r * args.row_bytes);
+        prefetch<static_cast<int>(kChunkBytes), FetchTo<F>::kPanels>(next + r * args.row_bytes);
         for_each_group<F>(block + r * args.row_bytes, count,
                           [&](std::size_t g, const Floats32& w) { store32(panel + r * kChunk + 32 * g, w); });
       }

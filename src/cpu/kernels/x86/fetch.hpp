@@ -14,31 +14,39 @@
 namespace quantlinear::cpu {
 namespace {
 
+enum class CacheLevel { first, second };
+
 /// In assembly, because GCC drops calls of functions that do nothing but prefetch.
-template <int Bytes>
+template <int Bytes, CacheLevel Level = CacheLevel::first>
 [[gnu::always_inline]] inline void prefetch(const void* p) {
   const auto* bytes = static_cast<const std::uint8_t*>(p);
 #pragma GCC unroll 8
-  for (int i = 0; i < Bytes; i += 64) asm volatile("prefetcht0 %0" : : "m"(bytes[i]));
+  for (int i = 0; i < Bytes; i += 64) {
+    if constexpr (Level == CacheLevel::first) {
+      asm volatile("prefetcht0 %0" : : "m"(bytes[i]));
+    } else {
+      asm volatile("prefetcht1 %0" : : "m"(bytes[i]));
+    }
+  }
 }
 
 /// Of the lines of `Bytes` bytes those whose number is `Part` modulo `Parts`.
-template <int Bytes, int Part, int Parts>
+template <int Bytes, int Part, int Parts, CacheLevel Level>
 [[gnu::always_inline]] inline void prefetch_part(const std::uint8_t* p) {
   constexpr int kLines = (Bytes + 63) / 64, kCount = kLines > Part ? (kLines - Part + Parts - 1) / Parts : 0;
-  for (int i = 0; i < kCount; ++i) prefetch<64>(p + 64 * (Part + i * Parts));
+  for (int i = 0; i < kCount; ++i) prefetch<64, Level>(p + 64 * (Part + i * Parts));
 }
 
 /// Memory to be fetched a share at a time, since a core waits once too many lines are on their way: a share is `Times`
 /// pieces of `Bytes` bytes, `step` bytes apart.
-template <std::size_t Bytes, std::size_t Times>
+template <std::size_t Bytes, std::size_t Times, CacheLevel Level>
 struct Ahead {
   const std::uint8_t* next;
   std::size_t step = Bytes;
 
   [[gnu::always_inline]] void share() {
     for (std::size_t i = 0; i < Times; ++i) {
-      prefetch<static_cast<int>(Bytes)>(next);
+      prefetch<static_cast<int>(Bytes), Level>(next);
       next += step;
     }
   }
@@ -54,13 +62,48 @@ inline constexpr std::size_t kRowChunkBytes = kChunk / F::kBlockElements * F::kB
 template <class F>
 inline constexpr bool kSmallBlocksOfBytes = F::kFamily == Family::small_block && kRowChunkBytes<F> > kChunk;
 
-/// Rows of small blocks up to this many bytes are fetched in one stretch. Measured on Zen 5, Zen 3.
+/// Where weights are fetched to, by who reads them. A core of Zen 4 has few lines on their way to its first-level cache,
+/// then it waits; more go to the second level. But what waits for its operations rather than for memory finds its weights
+/// faster in the first level. Measured on Zen 4; on Zen 3 it makes no difference.
+template <class F>
+struct FetchTo {
+  static constexpr CacheLevel second_if(bool second) {
+#if defined(__AVX512F__)
+    return second ? CacheLevel::second : CacheLevel::first;
+#else
+    return static_cast<void>(second), CacheLevel::first;
+#endif
+  }
+  static constexpr std::size_t kBytes = kRowChunkBytes<F>;  ///< of 256 weights
+  static constexpr bool kSuper = F::kFamily == formats::Family::super_block;
+  /// Not those of code books, ternary ones and floats of eight bits or less.
+  static constexpr bool kPlain = kBytes > 80 && (F::kFamily == formats::Family::float_weight || requires { F::kScaleAt; });
+
+  static constexpr CacheLevel kGemv = second_if(kPlain);
+  template <int Columns>
+  static constexpr CacheLevel kSixteenRows = second_if(kSmallBlocksOfBytes<F> || Columns <= (kPlain ? 2 : 1));
+  template <int Columns>
+  static constexpr CacheLevel kLanesInFile = second_if(kSuper && kPlain && Columns <= 2);
+  static constexpr CacheLevel kInterleaved = second_if(true);
+  static constexpr CacheLevel kPanels = second_if(kPlain && (!kSuper || kBytes > 128));
+};
+
+/// Rows of small blocks up to this many bytes are fetched in one stretch, others as streams. Measured on Zen 4, Zen 3.
 template <class F>
 #if defined(__AVX512F__)
-inline constexpr std::size_t kShortRow = kSmallBlocksOfBytes<F> ? SIZE_MAX : 0;
+inline constexpr std::size_t kShortRow = 0;
 #else
 inline constexpr std::size_t kShortRow = kSmallBlocksOfBytes<F> ? 3072 : 1024;
 #endif
+
+/// How far ahead streams of single rows are, in bytes. Measured likewise.
+[[gnu::always_inline]] inline std::size_t stream_distance([[maybe_unused]] std::size_t row_bytes) {
+#if defined(__AVX512F__)
+  return row_bytes < 2048 ? 4096 : 8192;
+#else
+  return 4096;
+#endif
+}
 
 /// Whether `rows` rows stay in the second-level cache until they are used.
 [[gnu::always_inline]] inline bool fit_ahead(std::size_t rows, std::size_t row_bytes) {
@@ -73,9 +116,13 @@ class RowsAhead {
  public:
   std::size_t step;
 
+  template <class F>
+  static RowsAhead of(const ProductArgs& args, std::size_t rows) {
+    return of<F>(args, rows, stream_distance(args.row_bytes));
+  }
   /// `distance`: how far ahead streams of single rows are, in bytes.
   template <class F>
-  static RowsAhead of(const ProductArgs& args, std::size_t rows, std::size_t distance = 4096) {
+  static RowsAhead of(const ProductArgs& args, std::size_t rows, std::size_t distance) {
     const bool in_one_stretch =
         F::kFamily == Family::super_block || (F::kFamily == Family::small_block && args.row_bytes <= kShortRow<F>);
     if (!in_one_stretch || !fit_ahead(rows, args.row_bytes)) return streams(args, rows, distance);

@@ -98,6 +98,7 @@ class LanesInStore {
 
   LanesInStore(const ProductArgs& args, std::size_t row) : args_(args), row_(row) {}
   InterleavedChunk<F> chunk(std::size_t chunk, int) const { return {args_, row_, chunk}; }
+  template <int Columns>
   [[nodiscard]] AheadInStore<F, L> ahead(std::size_t chunk) const {
     constexpr std::size_t kChunkBytes = kInterleavedRows * InterleavedChunk<F>::kBlocks * F::kBlockBytes;
     return {args_.weights + row_ * args_.row_bytes + chunk * kChunkBytes + kPrefetch};
@@ -119,7 +120,8 @@ class LanesInFile {
   InterleavedChunk<F> chunk(std::size_t chunk, int groups) {
     return rows_.template take<L>(start_ + chunk * kChunkBytes, row_bytes_, groups);
   }
-  [[nodiscard]] AheadInFile<F, L> ahead(std::size_t chunk) const {
+  template <int Columns>
+  [[nodiscard]] AheadInFile<F, L, FetchTo<F>::template kLanesInFile<Columns>> ahead(std::size_t chunk) const {
     return {start_ + stream_(chunk * kChunkBytes), stream_.step};
   }
 
@@ -142,7 +144,7 @@ template <class F, class L, class Source, int C>
     const std::size_t left = args.in_features / 32 - 8 * chunk;
     const int groups = left < 8 ? static_cast<int>(left) : 8;
     const InterleavedChunk<F> weights = source.chunk(chunk, groups);
-    auto ahead = source.ahead(chunk);
+    auto ahead = source.template ahead<C>(chunk);
 #pragma GCC unroll 1
     for (std::size_t first = 0; first < kInterleavedRows; first += L::kRows) {
       asm volatile("" : "+r"(x.q));  // else the broadcasts of all of x are taken out of the loop and spilled

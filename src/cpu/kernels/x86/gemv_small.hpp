@@ -200,11 +200,13 @@ template <class F, class Meta, class Dot, int C>
       // A core waits once too many lines are on their way. So what is fetched with a unit is a chunk of one row, or of
       // two rows a line or so at a time.
       const std::uint8_t* fetched = rows.base + ahead + static_cast<std::size_t>(g) * stream.step;
-      if constexpr (kSteps == 2) prefetch<kChunkBytes>(fetched);
+      if constexpr (kSteps == 2) prefetch<kChunkBytes, FetchTo<F>::kGemv>(fetched);
       HalfSums sums[C];
       const auto weights = [&]<int I>() __attribute__((always_inline)) {
         using Vocabulary = typename UnitVocabulary<F, Meta, Dot>::Type;
-        if constexpr (kSteps == 1) prefetch_part<kChunkBytes, I % 4, 4>(fetched + I / 4 * stream.step);
+        if constexpr (kSteps == 1) {
+          prefetch_part<kChunkBytes, I % 4, 4, FetchTo<F>::kGemv>(fetched + I / 4 * stream.step);
+        }
         return unit_weights<F, Vocabulary, J>(rows.row<I>(block), rows.row<I>(next));
       };
       Dot::template unit_sums<F>(weights, x, g, sums);

@@ -26,11 +26,13 @@ struct PanelScales {
   alignas(64) float min[16][Rows];
 };
 
-template <int Rows>
+/// OffsetFactors: whether sums_factor is to hold what an offset takes, where the tile does not take it off otherwise.
+template <int Rows, bool OffsetFactors = false>
 struct BytePanel {
   static constexpr std::size_t kRows = Rows;
   static constexpr bool kWords = false;
   static constexpr bool kSigned = false;  ///< whether weights have their signs: the offset is applied
+  static constexpr bool kOffsetFactors = OffsetFactors;
   alignas(64) std::uint8_t u[kChunk / 4][Rows][4];
   PanelScales<Rows> scales;
 };
@@ -43,6 +45,7 @@ struct WordPanel {
   static constexpr std::size_t kRows = Rows;
   static constexpr bool kWords = true;
   static constexpr bool kSigned = true;
+  static constexpr bool kOffsetFactors = false;
   alignas(64) std::int16_t w[kChunk / 2][Rows][2];
   PanelScales<Rows> scales;
 };
@@ -107,7 +110,7 @@ template <class F, class Panel>
   if constexpr (F::kHasMin) {
     _mm256_store_ps(&out.min[0][8 * octet], halves8(block_of, [](const std::uint8_t* b) { return F::dmin_bits(b); }));
   }
-  if constexpr (F::kHasMin || (F::kOffset != 0 && !Panel::kSigned)) {
+  if constexpr (F::kHasMin || Panel::kOffsetFactors) {
     pack_sums_factors<F>(rows, at, octet, out, Panel::kWords);
   }
   constexpr int kSubBlocks = 256 / F::kScaleStep;

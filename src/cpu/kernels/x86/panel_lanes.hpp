@@ -36,7 +36,7 @@ template <class F, class L, class Panel>
     } else {
       pack_sums(mins, 1);
     }
-  } else if constexpr (F::kOffset != 0 && !Panel::kSigned) {
+  } else if constexpr (Panel::kOffsetFactors) {
     pack_sums(scales, F::kOffset);
   }
 }
@@ -104,7 +104,7 @@ struct PackInterleaved {
     std::size_t packed = 0;
     for (; packed < Panel::kRows && at.row + packed < args.interleaved_rows; packed += kInterleavedRows) {
       const InterleavedChunk<F> next(args, ahead.row + packed, ahead.chunk);
-      if constexpr (next.kApart != 0) prefetch<static_cast<int>(next.kBlocks * next.kScaleBytes)>(next.scales);
+      if constexpr (next.kApart != 0) prefetch<static_cast<int>(next.kBlocks * next.kScaleBytes), FetchTo<F>::kInterleaved>(next.scales);
       pack_lanes<F, L>({args, at.row + packed, at.chunk}, groups, AheadInStore<F, L>{next.words}, packed, panel);
     }
     if (packed < Panel::kRows && at.row + packed < args.row_end) {
@@ -124,7 +124,7 @@ struct PackThroughCache {
     std::size_t packed = 0;
     for (; packed < Panel::kRows && at.row + packed + kInterleavedRows <= args.row_end; packed += kInterleavedRows) {
       const InterleavedChunk<F> chunk = rows.template take<L>(first + packed * args.row_bytes, args.row_bytes, groups);
-      const auto fetch = ahead_of_panel<F, Panel::kRows, AheadInFile<F, L>>(args, at, ahead, packed);
+      const auto fetch = ahead_of_panel<F, Panel::kRows, AheadInFile<F, L, FetchTo<F>::kPanels>>(args, at, ahead, packed);
       pack_lanes<F, L>(chunk, groups, fetch, packed, panel);
     }
     if (packed < Panel::kRows && at.row + packed < args.row_end) {

@@ -17,7 +17,7 @@ struct PanelAt {
 };
 
 /// What is fetched while the panel of Rows rows at `at` is packed, from its row `row` on: a piece for each row.
-template <class F, std::size_t Rows, class Fetch = Ahead<kRowChunkBytes<F>, 1>>
+template <class F, std::size_t Rows, class Fetch = Ahead<kRowChunkBytes<F>, 1, FetchTo<F>::kPanels>>
 [[gnu::always_inline]] inline Fetch ahead_of_panel(const ProductArgs& args, PanelAt at, PanelAt ahead,
                                                    std::size_t row) {
   // With many columns it is long before the next rows are needed, and the activations take their place in the cache.

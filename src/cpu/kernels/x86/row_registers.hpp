@@ -18,7 +18,6 @@ struct Zmm {
   static Int dot_bytes(Int acc, Int u, Int a) { return _mm512_dpbusd_epi32(acc, u, a); }
   static Int dot_words(Int acc, Int w, Int a) { return _mm512_dpwssd_epi32(acc, w, a); }
   static Int add(Int a, Int b) { return _mm512_add_epi32(a, b); }
-  static Int sub(Int a, Int b) { return _mm512_sub_epi32(a, b); }
   static Int multiply(Int a, Int b) { return _mm512_mullo_epi32(a, b); }
   static Int high_words(Int a) { return _mm512_srai_epi32(a, 16); }
   static void step(float* tile, const float* scale, float factor, Int sum) {
@@ -39,7 +38,6 @@ struct Ymm {
   static Int dot_bytes(Int acc, Int u, Int a) { return _mm256_dpbusd_avx_epi32(acc, u, a); }
   static Int dot_words(Int acc, Int w, Int a) { return _mm256_dpwssd_avx_epi32(acc, w, a); }
   static Int add(Int a, Int b) { return _mm256_add_epi32(a, b); }
-  static Int sub(Int a, Int b) { return _mm256_sub_epi32(a, b); }
   static Int multiply(Int a, Int b) { return _mm256_mullo_epi32(a, b); }
   static Int high_words(Int a) { return _mm256_srai_epi32(a, 16); }
   static void step(float* tile, const float* scale, float factor, Int sum) {
@@ -66,11 +64,6 @@ struct RowRegisters {
     return {One::load(lanes), One::load(lanes + One::kLanes)};
   }
   static Int fill(std::int32_t value) { return {One::fill(value), One::fill(value)}; }
-  /// The products of two pairs of int16, in every row.
-  static Int fill_products(std::int32_t factors, const std::int16_t* pair) {
-    const auto sum = One::dot_words(One::zero(), One::fill(factors), broadcast(pair));
-    return {sum, sum};
-  }
   static Broadcast broadcast(const void* p) {
     std::int32_t value;
     std::memcpy(&value, p, 4);
@@ -86,7 +79,6 @@ struct RowRegisters {
   /// Ties the accumulator to its registers: GCC 12 stores large arrays of them in every step otherwise.
   [[gnu::always_inline]] static void keep(Int& x) { asm("" : "+v"(x.a), "+v"(x.b)); }
   static Int add(Int x, Int y) { return {One::add(x.a, y.a), One::add(x.b, y.b)}; }
-  static Int sub(Int x, Int y) { return {One::sub(x.a, y.a), One::sub(x.b, y.b)}; }
   static Int multiply(Int x, Int y) { return {One::multiply(x.a, y.a), One::multiply(x.b, y.b)}; }
   static Int high_words(Int x) { return {One::high_words(x.a), One::high_words(x.b)}; }
   /// tile[row] = fma(+-(scale[row] * factor), float(sum[row]), tile[row]): the canonical step.
