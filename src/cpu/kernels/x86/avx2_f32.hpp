@@ -13,7 +13,7 @@ struct Avx2F32Tile {
   // Measured on Zen 3.
   static constexpr std::size_t kRowsInPlace = kF32PanelRows;
   static constexpr std::size_t kHalvesInPlace = 39;
-  static constexpr bool kEightRowsAtOnce = true;
+  static constexpr std::size_t kFloatsGemmFrom = 3;
 
   template <int C, class F, bool Fetch>
   [[gnu::always_inline]] static void multiply(const F32Rows<F, Fetch>& weights, const float* x, std::size_t count,

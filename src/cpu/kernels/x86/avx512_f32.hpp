@@ -14,7 +14,7 @@ struct Avx512F32Tile {
   // Measured on Zen 5.
   static constexpr std::size_t kRowsInPlace = kF32Rows;
   static constexpr std::size_t kHalvesInPlace = SIZE_MAX;
-  static constexpr bool kEightRowsAtOnce = false;
+  static constexpr std::size_t kFloatsGemmFrom = 2;  // measured on Zen 4
 
   template <int C, class F, bool Fetch>
   [[gnu::always_inline]] static void multiply(const F32Rows<F, Fetch>& weights, const float* x, std::size_t count,

@@ -46,60 +46,34 @@ template <class F, int C>
 }
 
 /// From this m on GEMM is faster: decoding once into a panel beats decoding for every few columns.
-inline constexpr std::size_t kF32GemmFrom = 3;
-/// How far ahead the weights of C columns are fetched: the hardware prefetcher does not follow them across pages.
-template <int C>
-inline constexpr std::size_t kStreamPrefetch = C == 1 ? 16384 : 8192;
+template <class F, class Tile>
+inline constexpr std::size_t kF32GemmFrom = F::kFamily == Family::float_weight ? Tile::kFloatsGemmFrom : 3;
 
-/// Sums of N neighbouring chunks, `count` weights each, of one row of float weights in C columns of x.
-template <class F, int N, int C>
-[[gnu::always_inline]] inline void chunk_sums(const std::uint8_t* weights, const Activations& activations,
-                                              std::size_t chunk, std::size_t count, __m256 (&s)[N][C]) {
-  const float* x = f32_values(activations, chunk, 0);
-  for (auto& columns : s) {
-    for (auto& v : columns) v = _mm256_setzero_ps();
-  }
-  for_each_group<F>(weights, count, [&](std::size_t g, const Floats32& first) {
-    unroll<N>([&]<int I>() {
-      const std::uint8_t* group = weights + (I * kChunk + 32 * g) * F::kBlockBytes;
-      prefetch<32 * F::kBlockBytes, FetchTo<F>::kGemv>(group + kStreamPrefetch<C>);
-      const Floats32 w = I == 0 ? first : load_floats32<F>(group);
-      for (std::size_t j = 0; j < 4; ++j) {
-        for (std::size_t c = 0; c < C; ++c) {
-          s[I][c] =
-              _mm256_fmadd_ps(w.v[j], _mm256_loadu_ps(x + (I * activations.m + c) * kChunk + 32 * g + 8 * j), s[I][c]);
-        }
-      }
-    });
-  });
-}
+/// How far ahead the weights of short rows are fetched: the hardware prefetcher does not follow them across pages.
+inline constexpr std::size_t kStreamPrefetch = 16384;
 
-/// Float weights are nothing but memory: with AVX-512 (Zen 5) one row after the other is the fastest way through it.
-/// Two columns take four chunks at a time, because the multiply-adds of one wait for each other.
-template <class F, int C>
-[[gnu::noinline]] void gemv_float_weights(const ProductArgs& args, const Rows8& rows, __m256 (&acc)[C]) {
-  alignas(32) float results[C][8] = {};
+/// Float weights in short rows, one column: one row after the other.
+template <class F>
+[[gnu::noinline]] void gemv_short_float_rows(const ProductArgs& args, const Rows8& rows, __m256 (&acc)[1]) {
+  alignas(32) float results[8] = {};
   for (std::size_t i = 0; i < 8; ++i) {
-    std::size_t k = 0;
-    const auto chunks = [&]<int N>(std::size_t count) {
-      __m256 s[N][C];
-      chunk_sums<F, N, C>(rows.row(i, k * F::kBlockBytes), args.x, k / kChunk, count, s);
-      for (int n = 0; n < N; ++n) {
-        for (int c = 0; c < C; ++c) results[c][i] += sum8(s[n][c]);
-      }
-      k += N * kChunk;
-    };
-    if constexpr (C > 1) {
-      while (k + 4 * kChunk <= args.in_features) chunks.template operator()<4>(kChunk);
+    for (std::size_t k = 0; k < args.in_features; k += kChunk) {
+      const std::size_t left = args.in_features - k, count = left < kChunk ? left : kChunk;
+      const std::uint8_t* weights = rows.row(i, k * F::kBlockBytes);
+      const float* x = f32_values(args.x, k / kChunk, 0);
+      __m256 s = _mm256_setzero_ps();
+      for_each_group<F>(weights, count, [&](std::size_t g, const Floats32& w) {
+        prefetch<32 * F::kBlockBytes, FetchTo<F>::kGemv>(weights + 32 * g * F::kBlockBytes + kStreamPrefetch);
+        for (std::size_t j = 0; j < 4; ++j) s = _mm256_fmadd_ps(w.v[j], _mm256_loadu_ps(x + 32 * g + 8 * j), s);
+      });
+      results[i] += sum8(s);
     }
-    while (k + kChunk <= args.in_features) chunks.template operator()<1>(kChunk);
-    if (k < args.in_features) chunks.template operator()<1>(args.in_features - k);
   }
-  for (int c = 0; c < C; ++c) acc[c] = _mm256_load_ps(results[c]);
+  acc[0] = _mm256_load_ps(results);
 }
 
 /// Float weights, eight rows side by side, a line of each. Nothing is fetched by hand: the hardware follows eight rows
-/// of a page or more by itself, and is the better at it (Zen 3).
+/// of a page or more by itself, and is the better at it (Zen 3, Zen 4).
 template <class F, int C>
 [[gnu::noinline]] void gemv_eight_float_rows(const ProductArgs& args, const Rows8& all_rows, __m256 (&acc)[C]) {
   constexpr int kAtOnce = 8 / C;
@@ -142,22 +116,18 @@ template <class F, int C>
   }
 }
 
-/// Float weights, one or two columns (Tile::kEightRowsAtOnce).
-template <class F, class Tile, int C>
+/// Float weights, one or two columns.
+template <class F, int C>
 [[gnu::always_inline]] inline void gemv_floats(const ProductArgs& args, const Rows8& rows, __m256 (&acc)[C]) {
-  if constexpr (Tile::kEightRowsAtOnce) {
-    if (C > 1 || args.row_bytes >= kPage) return gemv_eight_float_rows<F, C>(args, rows, acc);
-    gemv_float_weights<F, C>(args, rows, acc);
-  } else if constexpr (C > 1 && F::kBlockBytes == 4) {
-    gemv_f32_rows<F, C>(args, rows, acc);  // measured
-  } else {
-    gemv_float_weights<F, C>(args, rows, acc);
+  if constexpr (C == 1) {
+    if (args.row_bytes < kPage) return gemv_short_float_rows<F>(args, rows, acc);
   }
+  gemv_eight_float_rows<F, C>(args, rows, acc);
 }
 
 template <class F, class Tile>
 void product_f32(const ProductArgs& args) noexcept {
-  if (args.x.m >= kF32GemmFrom) return gemm_f32<F, Tile>(args);
+  if (args.x.m >= kF32GemmFrom<F, Tile>) return gemm_f32<F, Tile>(args);
   for (std::size_t row = args.row_begin, step = 8; row < args.row_end; row += step) {
     const Rows8 rows(args.weights, args.row_bytes, row, args.row_end);
     step = rows.count;
@@ -165,7 +135,7 @@ void product_f32(const ProductArgs& args) noexcept {
       __m256 acc[C];
       for (int c = 0; c < C; ++c) acc[c] = _mm256_setzero_ps();
       if constexpr (F::kFamily == Family::float_weight) {
-        gemv_floats<F, Tile, C>(args, rows, acc);
+        gemv_floats<F, C>(args, rows, acc);
       } else {
         gemv_f32_rows<F, C>(args, rows, acc);
       }
@@ -178,25 +148,25 @@ void product_f32(const ProductArgs& args) noexcept {
 
 template <class F, class Tile>
 constexpr ProductKernel f32_product() {
-  return {
-      [](std::size_t m) -> ActivationSpec {
-        return {Precision::f32, 256, 0, m < kF32GemmFrom ? std::uint16_t{1} : Tile::kSideBySide};
-      },
-      product_f32<F, Tile>, [](std::size_t m, std::size_t) { return m < kF32GemmFrom ? 0 : f32_gemm_scratch<Tile>(m); },
-      [](std::size_t m) -> KernelDescription {
-        constexpr bool kFloats = F::kFamily == Family::float_weight;
-        if (m >= kF32GemmFrom) {
-          return {"gemm",
-                  converts_in_tile<F, Tile>(m) ? "weights read in place"
-                                               : "16 rows x 256 decoded to an f32 panel in the first-level cache",
-                  kF32TileRows, static_cast<std::size_t>(Tile::kColumns)};
-        }
-        if (kFloats && Tile::kEightRowsAtOnce) {
-          return {"gemv", "weights read in place, eight rows side by side; rows shorter than a page one by one", 8, 2};
-        }
-        if (kFloats) return {"gemv", "weights read in place, row by row", 1, 2};
-        return {"gemv", "blocks read in place, decoded to f32 in registers", 8, 2};
-      }};
+  return {[](std::size_t m) -> ActivationSpec {
+            return {Precision::f32, 256, 0, m < kF32GemmFrom<F, Tile> ? std::uint16_t{1} : Tile::kSideBySide};
+          },
+          product_f32<F, Tile>,
+          [](std::size_t m, std::size_t) { return m < kF32GemmFrom<F, Tile> ? 0 : f32_gemm_scratch<Tile>(m); },
+          [](std::size_t m) -> KernelDescription {
+            constexpr bool kFloats = F::kFamily == Family::float_weight;
+            if (m >= kF32GemmFrom<F, Tile>) {
+              return {"gemm",
+                      converts_in_tile<F, Tile>(m) ? "weights read in place"
+                                                   : "16 rows x 256 decoded to an f32 panel in the first-level cache",
+                      kF32TileRows, static_cast<std::size_t>(Tile::kColumns)};
+            }
+            if (kFloats) {
+              return {"gemv", "weights read in place, eight rows side by side; rows shorter than a page one by one", 8,
+                      2};
+            }
+            return {"gemv", "blocks read in place, decoded to f32 in registers", 8, 2};
+          }};
 }
 
 }  // namespace

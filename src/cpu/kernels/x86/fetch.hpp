@@ -30,6 +30,15 @@ template <int Bytes, CacheLevel Level = CacheLevel::first>
   }
 }
 
+/// The lines that begin in the `Bytes` bytes at p: of neighbouring pieces each line once.
+template <int Bytes, CacheLevel Level>
+[[gnu::always_inline]] inline void prefetch_each_once(const std::uint8_t* p) {
+  constexpr std::size_t kLines = Bytes / 64;
+  const std::uint8_t* line = p + -reinterpret_cast<std::uintptr_t>(p) % 64;
+  for (std::size_t i = 0; i < kLines; ++i) prefetch<64, Level>(line + 64 * i);
+  if (line + 64 * kLines < p + Bytes) prefetch<64, Level>(line + 64 * kLines);
+}
+
 /// Of the lines of `Bytes` bytes those whose number is `Part` modulo `Parts`.
 template <int Bytes, int Part, int Parts, CacheLevel Level>
 [[gnu::always_inline]] inline void prefetch_part(const std::uint8_t* p) {
@@ -62,9 +71,10 @@ inline constexpr std::size_t kRowChunkBytes = kChunk / F::kBlockElements * F::kB
 template <class F>
 inline constexpr bool kSmallBlocksOfBytes = F::kFamily == Family::small_block && kRowChunkBytes<F> > kChunk;
 
-/// Where weights are fetched to, by who reads them. A core of Zen 4 has few lines on their way to its first-level cache,
-/// then it waits; more go to the second level. But what waits for its operations rather than for memory finds its weights
-/// faster in the first level. Measured on Zen 4; on Zen 3 it makes no difference.
+/// Where weights are fetched to, by who reads them. A core of Zen 4 has few lines on their way to its first-level
+/// cache, then it waits; more go to the second level. But what waits for its operations rather than for memory finds
+/// its weights faster in the first level. Measured on Zen 4, for AVX-512; the kernels of AVX2 were measured on Zen 3
+/// and keep to the first level.
 template <class F>
 struct FetchTo {
   static constexpr CacheLevel second_if(bool second) {
@@ -77,9 +87,12 @@ struct FetchTo {
   static constexpr std::size_t kBytes = kRowChunkBytes<F>;  ///< of 256 weights
   static constexpr bool kSuper = F::kFamily == formats::Family::super_block;
   /// Not those of code books, ternary ones and floats of eight bits or less.
-  static constexpr bool kPlain = kBytes > 80 && (F::kFamily == formats::Family::float_weight || requires { F::kScaleAt; });
+  static constexpr bool kPlain = kBytes > 80 &&
+                                 (F::kFamily == formats::Family::float_weight || requires { F::kScaleAt; });
 
   static constexpr CacheLevel kGemv = second_if(kPlain);
+  /// Whether it pays not to fetch twice the lines that two blocks share: the fewer there are of a block, the more.
+  static constexpr bool kEachOnce = kGemv == CacheLevel::second && kBytes < 144;
   template <int Columns>
   static constexpr CacheLevel kSixteenRows = second_if(kSmallBlocksOfBytes<F> || Columns <= (kPlain ? 2 : 1));
   template <int Columns>

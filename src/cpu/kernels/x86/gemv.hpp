@@ -63,7 +63,11 @@ template <class F, class Meta, class Dot, int C>
     }
 #pragma GCC unroll 1
     for (std::size_t i = 0; i < 8; ++i) {
-      prefetch<F::kBlockBytes, FetchTo<F>::kGemv>(ahead + i * stream.step);
+      if constexpr (FetchTo<F>::kEachOnce) {
+        prefetch_each_once<F::kBlockBytes, FetchTo<F>::kGemv>(ahead + i * stream.step);
+      } else {
+        prefetch<F::kBlockBytes, FetchTo<F>::kGemv>(ahead + i * stream.step);
+      }
       LaneSums<F, C> sums;
       const std::uint8_t* block = rows.row(i, at);
       SubScales sub;

@@ -104,7 +104,8 @@ struct PackInterleaved {
     std::size_t packed = 0;
     for (; packed < Panel::kRows && at.row + packed < args.interleaved_rows; packed += kInterleavedRows) {
       const InterleavedChunk<F> next(args, ahead.row + packed, ahead.chunk);
-      if constexpr (next.kApart != 0) prefetch<static_cast<int>(next.kBlocks * next.kScaleBytes), FetchTo<F>::kInterleaved>(next.scales);
+      if constexpr (next.kApart != 0)
+        prefetch<static_cast<int>(next.kBlocks * next.kScaleBytes), FetchTo<F>::kInterleaved>(next.scales);
       pack_lanes<F, L>({args, at.row + packed, at.chunk}, groups, AheadInStore<F, L>{next.words}, packed, panel);
     }
     if (packed < Panel::kRows && at.row + packed < args.row_end) {
@@ -124,7 +125,8 @@ struct PackThroughCache {
     std::size_t packed = 0;
     for (; packed < Panel::kRows && at.row + packed + kInterleavedRows <= args.row_end; packed += kInterleavedRows) {
       const InterleavedChunk<F> chunk = rows.template take<L>(first + packed * args.row_bytes, args.row_bytes, groups);
-      const auto fetch = ahead_of_panel<F, Panel::kRows, AheadInFile<F, L, FetchTo<F>::kPanels>>(args, at, ahead, packed);
+      const auto fetch =
+          ahead_of_panel<F, Panel::kRows, AheadInFile<F, L, FetchTo<F>::kPanels>>(args, at, ahead, packed);
       pack_lanes<F, L>(chunk, groups, fetch, packed, panel);
     }
     if (packed < Panel::kRows && at.row + packed < args.row_end) {
