@@ -97,7 +97,9 @@ struct FetchTo {
   static constexpr CacheLevel kSixteenRows = second_if(kSmallBlocksOfBytes<F> || Columns <= (kPlain ? 2 : 1));
   template <int Columns>
   static constexpr CacheLevel kLanesInFile = second_if(kSuper && kPlain && Columns <= 2);
-  static constexpr CacheLevel kInterleaved = second_if(true);
+  template <int Columns>
+  static constexpr CacheLevel kInterleaved = second_if(!kSmallBlocksOfBytes<F> || Columns > 2);
+  static constexpr CacheLevel kInterleavedPanels = second_if(true);
   static constexpr CacheLevel kPanels = second_if(kPlain && (!kSuper || kBytes > 128));
 };
 
@@ -115,6 +117,15 @@ inline constexpr std::size_t kShortRow = kSmallBlocksOfBytes<F> ? 3072 : 1024;
   return row_bytes < 2048 ? 4096 : 8192;
 #else
   return 4096;
+#endif
+}
+
+/// How far ahead of the chunk at hand interleaved weights are fetched for so many columns.
+constexpr std::size_t store_distance([[maybe_unused]] int columns) {
+#if defined(__AVX512F__)
+  return columns == 1 ? 8192 : 16384;
+#else
+  return 16384;
 #endif
 }
 

@@ -93,15 +93,13 @@ template <class F, class L, int C>
 template <class F, class L>
 class LanesInStore {
  public:
-  /// How far ahead of the chunk at hand the stream is fetched, in bytes.
-  static constexpr std::size_t kPrefetch = 16384;
-
   LanesInStore(const ProductArgs& args, std::size_t row) : args_(args), row_(row) {}
   InterleavedChunk<F> chunk(std::size_t chunk, int) const { return {args_, row_, chunk}; }
   template <int Columns>
-  [[nodiscard]] AheadInStore<F, L> ahead(std::size_t chunk) const {
+  [[nodiscard]] AheadInStore<F, L, FetchTo<F>::template kInterleaved<Columns>> ahead(std::size_t chunk) const {
     constexpr std::size_t kChunkBytes = kInterleavedRows * InterleavedChunk<F>::kBlocks * F::kBlockBytes;
-    return {args_.weights + row_ * args_.row_bytes + chunk * kChunkBytes + kPrefetch};
+    constexpr std::size_t kDistance = store_distance(Columns);
+    return {args_.weights + row_ * args_.row_bytes + chunk * kChunkBytes + kDistance};
   }
 
  private:

@@ -66,8 +66,8 @@ struct InterleavedChunk {
 };
 
 /// What is fetched with a chunk of 16 rows, a share for every 32 weights of every register of rows: in a store,
-template <class F, class L>
-using AheadInStore = Ahead<InterleavedChunk<F>::kBlocks * F::kBlockBytes * L::kRows / 8, 1, FetchTo<F>::kInterleaved>;
+template <class F, class L, CacheLevel Level>
+using AheadInStore = Ahead<InterleavedChunk<F>::kBlocks * F::kBlockBytes * L::kRows / 8, 1, Level>;
 /// and in the file.
 template <class F, class L, CacheLevel Level>
 using AheadInFile = Ahead<kRowChunkBytes<F>, L::kRows / 8, Level>;

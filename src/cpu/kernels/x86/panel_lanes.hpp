@@ -104,9 +104,10 @@ struct PackInterleaved {
     std::size_t packed = 0;
     for (; packed < Panel::kRows && at.row + packed < args.interleaved_rows; packed += kInterleavedRows) {
       const InterleavedChunk<F> next(args, ahead.row + packed, ahead.chunk);
-      if constexpr (next.kApart != 0)
-        prefetch<static_cast<int>(next.kBlocks * next.kScaleBytes), FetchTo<F>::kInterleaved>(next.scales);
-      pack_lanes<F, L>({args, at.row + packed, at.chunk}, groups, AheadInStore<F, L>{next.words}, packed, panel);
+      constexpr CacheLevel kLevel = FetchTo<F>::kInterleavedPanels;
+      if constexpr (next.kApart != 0) prefetch<static_cast<int>(next.kBlocks * next.kScaleBytes), kLevel>(next.scales);
+      pack_lanes<F, L>({args, at.row + packed, at.chunk}, groups, AheadInStore<F, L, kLevel>{next.words}, packed,
+                       panel);
     }
     if (packed < Panel::kRows && at.row + packed < args.row_end) {
       pack_panel<F>(args, at, groups, ahead, panel, static_cast<int>(packed / 8));
