@@ -33,10 +33,10 @@ template <int Bytes, CacheLevel Level = CacheLevel::first>
 /// The lines that begin in the `Bytes` bytes at p: of neighbouring pieces each line once.
 template <int Bytes, CacheLevel Level>
 [[gnu::always_inline]] inline void prefetch_each_once(const std::uint8_t* p) {
+  const std::size_t skip = -reinterpret_cast<std::uintptr_t>(p) % 64;
   constexpr std::size_t kLines = Bytes / 64;
-  const std::uint8_t* line = p + -reinterpret_cast<std::uintptr_t>(p) % 64;
-  for (std::size_t i = 0; i < kLines; ++i) prefetch<64, Level>(line + 64 * i);
-  if (line + 64 * kLines < p + Bytes) prefetch<64, Level>(line + 64 * kLines);
+  for (std::size_t i = 0; i < kLines; ++i) prefetch<64, Level>(p + skip + 64 * i);
+  if (skip < Bytes % 64) prefetch<64, Level>(p + skip + 64 * kLines);
 }
 
 /// Of the lines of `Bytes` bytes those whose number is `Part` modulo `Parts`.
