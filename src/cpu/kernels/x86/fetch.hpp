@@ -103,13 +103,16 @@ struct FetchTo {
   static constexpr CacheLevel kPanels = second_if(kPlain && (!kSuper || kBytes > 128));
 };
 
-/// Rows of small blocks up to this many bytes are fetched in one stretch, others as streams. Measured on Zen 4, Zen 3.
+/// Whether rows of small blocks are short enough to be fetched in one stretch; others are as streams. Measured on Zen 4
+/// (where streams of rows that end within a chunk fetch a part of them twice), Zen 3.
 template <class F>
+[[gnu::always_inline]] inline bool short_rows(const ProductArgs& args) {
 #if defined(__AVX512F__)
-inline constexpr std::size_t kShortRow = 0;
+  return args.in_features % kChunk != 0 && args.row_bytes < 2048;
 #else
-inline constexpr std::size_t kShortRow = kSmallBlocksOfBytes<F> ? 3072 : 1024;
+  return args.row_bytes <= (kSmallBlocksOfBytes<F> ? 3072 : 1024);
 #endif
+}
 
 /// How far ahead streams of single rows are, in bytes. Measured likewise.
 [[gnu::always_inline]] inline std::size_t stream_distance([[maybe_unused]] std::size_t row_bytes) {
@@ -148,7 +151,7 @@ class RowsAhead {
   template <class F>
   static RowsAhead of(const ProductArgs& args, std::size_t rows, std::size_t distance) {
     const bool in_one_stretch =
-        F::kFamily == Family::super_block || (F::kFamily == Family::small_block && args.row_bytes <= kShortRow<F>);
+        F::kFamily == Family::super_block || (F::kFamily == Family::small_block && short_rows<F>(args));
     if (!in_one_stretch || !fit_ahead(rows, args.row_bytes)) return streams(args, rows, distance);
     const std::size_t group = rows * args.row_bytes;
     if (group == 0) return {0, 0, 0, 0, 0};
