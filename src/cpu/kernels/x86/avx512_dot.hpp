@@ -5,6 +5,7 @@
 #include "cpu/kernels/x86/avx2_dot.hpp"
 #include "cpu/kernels/x86/avx512_gemv_small.hpp"
 #include "cpu/kernels/x86/avx512_panel.hpp"
+#include "cpu/kernels/x86/zmm.hpp"
 
 namespace quantlinear::cpu {
 namespace {
@@ -245,13 +246,8 @@ struct Avx512Dot {
 
   /// half_sums of the low and of the high halves of eight registers.
   [[gnu::always_inline]] static void two_half_sums(const __m512i (&v)[8], HalfSums& first, HalfSums& second) {
-    const auto pairs = [](__m512i a, __m512i b) {
-      const __m512 s = _mm512_castsi512_ps(a), t = _mm512_castsi512_ps(b);
-      return _mm512_add_epi32(_mm512_castps_si512(_mm512_shuffle_ps(s, t, 0x88)),
-                              _mm512_castps_si512(_mm512_shuffle_ps(s, t, 0xdd)));
-    };
-    const __m512i a = pairs(pairs(v[0], v[1]), pairs(v[2], v[3]));
-    const __m512i b = pairs(pairs(v[4], v[5]), pairs(v[6], v[7]));
+    const __m512i a = wide_pairs(wide_pairs(v[0], v[1]), wide_pairs(v[2], v[3]));
+    const __m512i b = wide_pairs(wide_pairs(v[4], v[5]), wide_pairs(v[6], v[7]));
     // The low 128 bits of each half of a and b, then the high ones.
     const __m512i low = _mm512_permutex2var_epi64(a, _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13), b);
     const __m512i high = _mm512_permutex2var_epi64(a, _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15), b);

@@ -6,6 +6,7 @@
 
 #include "cpu/isa/avx512_vocabulary.hpp"
 #include "cpu/kernels/x86/gemv_small.hpp"
+#include "cpu/kernels/x86/zmm.hpp"
 
 namespace quantlinear::cpu {
 namespace {
@@ -78,13 +79,6 @@ template <class F>
     scales.d = sixteen_halves(block + F::kScaleAt, stride);
   }
   return scales;
-}
-
-/// a0+a1 a2+a3 b0+b1 b2+b3, in each 128-bit part.
-[[gnu::always_inline]] inline __m512i wide_pairs(__m512i a, __m512i b) {
-  const __m512 s = _mm512_castsi512_ps(a), t = _mm512_castsi512_ps(b);
-  return _mm512_add_epi32(_mm512_castps_si512(_mm512_shuffle_ps(s, t, 0x88)),
-                          _mm512_castps_si512(_mm512_shuffle_ps(s, t, 0xdd)));
 }
 
 /// Rows row .. row+15 against C columns from c0 on.

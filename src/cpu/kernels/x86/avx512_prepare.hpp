@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cpu/kernels/x86/prepare.hpp"
+#include "cpu/kernels/x86/zmm.hpp"
 
 namespace quantlinear::cpu {
 namespace {
@@ -42,7 +43,7 @@ class PrepareA8 {
       _mm512_storeu_si512(values + 64 * Q, bytes);
       sums[Q] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1), bytes);
     });
-    const __m512i in_lanes = pairs(pairs(sums[0], sums[1]), pairs(sums[2], sums[3]));
+    const __m512i in_lanes = wide_pairs(wide_pairs(sums[0], sums[1]), wide_pairs(sums[2], sums[3]));
     const __m256i sums16 = _mm512_cvtepi32_epi16(transpose4(in_lanes));
     store256(meta.sums16, sums16);
     const __m256i sums32 = _mm256_madd_epi16(sums16, _mm256_set1_epi16(1));
@@ -93,12 +94,6 @@ class PrepareA8 {
   /// Dword 4i + j to 4j + i.
   [[gnu::always_inline]] static __m512i transpose4(__m512i v) {
     return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), v);
-  }
-  /// a0+a1 a2+a3 b0+b1 b2+b3, in each 128-bit part.
-  [[gnu::always_inline]] static __m512i pairs(__m512i a, __m512i b) {
-    const __m512 s = _mm512_castsi512_ps(a), t = _mm512_castsi512_ps(b);
-    return _mm512_add_epi32(_mm512_castps_si512(_mm512_shuffle_ps(s, t, 0x88)),
-                            _mm512_castps_si512(_mm512_shuffle_ps(s, t, 0xdd)));
   }
 
   bool small_;
