@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -256,6 +257,38 @@ TEST_P(EveryFormat, TinyHugeAndZeroActivations) {
 std::string type_name(const testing::TestParamInfo<QuantTypeInfo>& info) { return std::string(info.param.name); }
 INSTANTIATE_TEST_SUITE_P(Kernels, EveryFormat, testing::ValuesIn(quant_types().begin(), quant_types().end()),
                          type_name);
+
+/// Neighbouring blocks of very different size, with a value that is not finite at any place or none.
+TEST(InstructionSets, PrepareEachBlockByItself) {
+  constexpr float kSizes[] = {1.0f, 0.0f, 1e-44f, 1e-33f, 1e37f, 3e-31f, 1e-20f};
+  for (const std::size_t k : {32U, 256U, 512U, 608U}) {
+    for (const std::uint16_t block : {std::uint16_t{32}, std::uint16_t{256}}) {
+      if (k % block != 0) continue;
+      for (const Precision precision : {Precision::a8, Precision::a16}) {
+        const ActivationSpec spec{precision, block,
+                                  static_cast<std::uint16_t>(precision == Precision::a8 ? 127 : 8191)};
+        for (const std::size_t bad : {k, std::size_t{0}, k / 2 + 7, k - 1}) {
+          auto x = test::random_activations(k, 23);
+          for (std::size_t i = 0; i < k; ++i) x[i] *= kSizes[i / 32 % std::size(kSizes)];
+          if (bad < k) x[bad] = bad % 2 == 0 ? std::numeric_limits<float>::quiet_NaN() : -HUGE_VALF;
+          const auto prepare = [&](const InstructionSet& isa) {
+            const GuardedBuffer input(std::as_bytes(std::span<const float>(x)));
+            std::vector<std::byte> made(cpu::values_bytes(spec, k, 3)),
+                meta(cpu::chunks_of(k) * 3 * cpu::meta_bytes(spec));
+            const bool finite = isa.prepare_row(spec, input.as<float>().data(), k, 1, 3, made.data(), meta.data());
+            EXPECT_EQ(finite, bad == k);
+            made.insert(made.end(), meta.begin(), meta.end());
+            return made;
+          };
+          const auto expected = prepare(cpu::instruction_sets().front());
+          for (const InstructionSet* isa : usable()) {
+            EXPECT_EQ(prepare(*isa), expected) << isa->name << " k " << k << " block " << block << " bad " << bad;
+          }
+        }
+      }
+    }
+  }
+}
 
 TEST(InstructionSets, TheForcedOneIsTaken) {
   for (const InstructionSetInfo& info : CpuBackend::instruction_sets()) {
