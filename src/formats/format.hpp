@@ -48,6 +48,8 @@
 // 64-byte registers:
 //   template <class W, int J> static W::U8x64 quarter(const uint8_t* block)      the u of 64 weights
 //   kQuarterOrder    which, by units of 16 weights: [J][i] is the unit in bytes 16i .. 16i+15 of quarter J, or
+//   template <class W, int J> static W::U8x64 paired_quarter(const uint8_t* block)
+//                    likewise, in the order of kPairedQuarters, for registers of 64 bytes
 //   template <class W, int P> static W::U8x64 plane(const uint8_t* block)
 //                    the u of weights 8i + 2P and 8i + 2P + 1 in word i (code_words.hpp)
 // super_block only, optional, where weights are entries of a code book whose indices have more than a byte:
@@ -110,6 +112,9 @@ struct QuarterOrder {
 };
 /// 32 bytes hold 64 weights, low nibbles the first 32.
 inline constexpr QuarterOrder kNibbleQuarters = {{{0, 1, 4, 5}, {2, 3, 6, 7}, {8, 9, 12, 13}, {10, 11, 14, 15}}};
+/// The first and the last 16 of every other group of 32: quarters 0 and 1, 2 and 3 have the same groups in the same
+/// places.
+inline constexpr QuarterOrder kPairedQuarters = {{{0, 4, 8, 12}, {1, 5, 9, 13}, {2, 6, 10, 14}, {3, 7, 11, 15}}};
 /// 32 bytes hold 128 weights, bits 0 and 1 the first 32, and so on.
 inline constexpr QuarterOrder kTwoBitQuarters = {{{0, 1, 8, 9}, {2, 3, 10, 11}, {4, 5, 12, 13}, {6, 7, 14, 15}}};
 /// Weights in order.

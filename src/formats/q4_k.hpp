@@ -76,6 +76,11 @@ struct Q4_K {
     const auto bytes = W::load64(block + 16 + 64 * (J / 2));
     return W::bit_and(J % 2 == 0 ? bytes : W::template shr<4>(bytes), W::fill(15));
   }
+  template <class W, int J>
+  static typename W::U8x64 paired_quarter(const std::uint8_t* block) {
+    const auto bytes = W::template every_other_16<J % 2>(W::load64(block + 16), W::load64(block + 80));
+    return W::bit_and(J < 2 ? bytes : W::template shr<4>(bytes), W::fill(15));
+  }
 };
 
 }  // namespace

@@ -80,6 +80,15 @@ struct Q5_K {
     const auto bits = W::template move_bits<4 - kGroup, 2 - kGroup>(W::load32_twice(block + 16));
     return W::bit_or(four, W::bit_and(bits, W::fill(16)));
   }
+  template <class W, int J>
+  static typename W::U8x64 paired_quarter(const std::uint8_t* block) {
+    const auto bytes = W::template every_other_16<J % 2>(W::load64(block + 48), W::load64(block + 112));
+    const auto four = W::bit_and(J < 2 ? bytes : W::template shr<4>(bytes), W::fill(15));
+    constexpr int kUp = 4 - J / 2;
+    const auto bits =
+        W::template move_bits<kUp, kUp - 2, kUp - 4, kUp - 6>(W::load16_four_times(block + 16 + 16 * (J % 2)));
+    return W::bit_or(four, W::bit_and(bits, W::fill(16)));
+  }
 };
 
 }  // namespace

@@ -20,9 +20,9 @@ struct Avx512Vocabulary {
   };
 
   static U8x16 u64x2(std::uint64_t a, std::uint64_t b) { return Avx2Vocabulary::u64x2(a, b); }
-  static U8x64 load64(const std::uint8_t* p) { return _mm512_loadu_si512(p); }
+  static U8x64 load64(const std::uint8_t* p) { return once(_mm512_loadu_si512(p)); }
   /// 32 bytes, twice.
-  static U8x64 load32_twice(const std::uint8_t* p) { return _mm512_broadcast_i64x4(Avx2Vocabulary::load32(p)); }
+  static U8x64 load32_twice(const std::uint8_t* p) { return once(_mm512_broadcast_i64x4(Avx2Vocabulary::load32(p))); }
   static U8x64 sixteens(Blocks blocks) {
     U8x64 v = _mm512_castsi128_si512(load16(blocks.first));
     v = _mm512_inserti32x4(v, load16(blocks.first + blocks.next), 1);
@@ -46,7 +46,9 @@ struct Avx512Vocabulary {
     return {_mm512_mask_add_epi8(u.first, _cvtu64_mask64(first), u.first, fill(value)),
             _mm512_mask_add_epi8(u.second, _cvtu64_mask64(second), u.second, fill(value))};
   }
-  static U8x64 load16_four_times(const std::uint8_t* p) { return _mm512_broadcast_i32x4(Avx2Vocabulary::load16(p)); }
+  static U8x64 load16_four_times(const std::uint8_t* p) {
+    return once(_mm512_broadcast_i32x4(Avx2Vocabulary::load16(p)));
+  }
   /// 32 bytes, 16 bytes, and four times the 4 bytes after them.
   static U8x64 load32_16_4(const std::uint8_t* p) {
     std::int32_t last;
@@ -88,8 +90,18 @@ struct Avx512Vocabulary {
   /// bits than those that stay in their byte mean nothing.
   template <int Low, int High>
   static U8x64 move_bits(U8x64 a) {
-    constexpr long long kLow = (Low & 31) * 0x100000001, kHigh = (High & 31) * 0x100000001;
-    return _mm512_rolv_epi32(a, _mm512_setr_epi64(kLow, kLow, kLow, kLow, kHigh, kHigh, kHigh, kHigh));
+    return move_bits<Low, Low, High, High>(a);
+  }
+  /// The same, of each 16 bytes.
+  template <int A, int B, int C, int D>
+  static U8x64 move_bits(U8x64 a) {
+    constexpr auto kBy = [](int up) { return (up & 31) * 0x100000001; };
+    return _mm512_rolv_epi32(a, _mm512_setr_epi64(kBy(A), kBy(A), kBy(B), kBy(B), kBy(C), kBy(C), kBy(D), kBy(D)));
+  }
+  /// The first 16 of each 32 bytes of a and b, or the second 16.
+  template <int Which>
+  static U8x64 every_other_16(U8x64 a, U8x64 b) {
+    return _mm512_shuffle_i64x2(a, b, Which == 0 ? 0x88 : 0xdd);
   }
   /// Bytes of each 16 of `bytes`.
   static U8x64 lookup_in(U8x64 bytes, U8x16 index) { return _mm512_shuffle_epi8(bytes, _mm512_broadcast_i32x4(index)); }
@@ -181,6 +193,12 @@ struct Avx512Vocabulary {
   }
 
  private:
+  /// Ties what was loaded to a register: GCC reads it again from memory for each use otherwise, and most such loads
+  /// cross a line.
+  [[gnu::always_inline]] static U8x64 once(U8x64 v) {
+    asm("" : "+v"(v));
+    return v;
+  }
   template <std::size_t Registers>
   static U8x64 lookup_registers(const std::uint16_t* table, U8x64 index) {
     if constexpr (Registers == 1) {

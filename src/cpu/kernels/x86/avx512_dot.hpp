@@ -4,6 +4,7 @@
 
 #include "cpu/kernels/x86/avx2_dot.hpp"
 #include "cpu/kernels/x86/avx512_gemv_small.hpp"
+#include "cpu/kernels/x86/avx512_gemv_super.hpp"
 #include "cpu/kernels/x86/avx512_panel.hpp"
 #include "cpu/kernels/x86/zmm.hpp"
 
@@ -23,6 +24,13 @@ struct Avx512Dot {
     // One or two columns then wait for memory, which is slower with sixteen rows side by side once all cores read.
     if (args.x.m <= 2 && kSmallBlocksOfBytes<F> && args.row_bytes > kPage) return args.row_begin;
     return gemv_by_sixteen_rows<F>(args);
+  }
+  template <class F, class Meta>
+    requires(kWideSuperBlocks<F> && sizeof(Meta) == sizeof(A8Meta))
+  static std::size_t by_sixteen_rows(const ProductArgs& args) {
+    // From memory one or two columns of Q6_K are faster with eight rows side by side, though not in cache.
+    if (args.x.m <= 2 && F::kMaxU == 63) return args.row_begin;
+    return gemv_super_by_sixteen_rows<F>(args);
   }
   static constexpr bool kFieldsByVectors = true;  ///< SixBitFields: measured
   /// Whether activations have to be put in the order of the quarters first.
@@ -51,13 +59,9 @@ struct Avx512Dot {
       });
       return;
     }
-    unroll<4>([&]<int J>() {
-      // The units of a quarter come from two quarters of the activations.
-      constexpr int kFirst = Unpack<F>::kOrder.unit[J][0] / 4, kLast = Unpack<F>::kOrder.unit[J][3] / 4;
-      static constexpr Qwords kSource = qwords<F, J>();
-      const __m512i v =
-          _mm512_permutex2var_epi64(load512(a + 64 * kFirst), load512(kSource.at), load512(a + 64 * kLast));
-      _mm512_storeu_si512(out + 64 * J, v);
+    unroll<16>([&]<int I>() {
+      const std::int8_t* unit = a + 16 * Unpack<F>::kOrder.unit[I / 4][I % 4];
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 16 * I), load128(unit));
     });
   }
 
@@ -204,21 +208,6 @@ struct Avx512Dot {
   }
 
  private:
-  struct Qwords {
-    alignas(64) std::int64_t at[8];
-  };
-  /// Where the units of quarter J are in the two quarters of activations that hold its first and its last one.
-  template <class F, int J>
-  static consteval Qwords qwords() {
-    Qwords source{};
-    const auto& units = Unpack<F>::kOrder.unit[J];
-    for (int i = 0; i < 8; ++i) {
-      const int quarter = units[i / 2] / 4, qword = 2 * (units[i / 2] % 4) + i % 2;
-      if (quarter != units[0] / 4 && quarter != units[3] / 4) std::unreachable();  // does not compile
-      source.at[i] = quarter == units[0] / 4 ? qword : 8 + qword;
-    }
-    return source;
-  }
   /// Whether quarter J has the same sub-scales in the same places as the one before it.
   template <class F, int J>
   static constexpr bool kSameScales = [] {

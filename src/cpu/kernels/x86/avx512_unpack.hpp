@@ -20,8 +20,13 @@ struct Avx512Unpack {
   /// 64 weights together, in an order of their own.
   static constexpr bool kByQuarters = requires(const std::uint8_t* b) { F::template quarter<W, 0>(b); };
 
+  /// The same in an order that saves multiplications.
+  static constexpr bool kByPairs = requires(const std::uint8_t* b) { F::template paired_quarter<W, 0>(b); };
+
   static constexpr formats::QuarterOrder kOrder = [] {
-    if constexpr (kByQuarters) {
+    if constexpr (kByPairs) {
+      return formats::kPairedQuarters;
+    } else if constexpr (kByQuarters) {
       return F::kQuarterOrder;
     } else {
       return formats::kPlainQuarters;
@@ -33,6 +38,8 @@ struct Avx512Unpack {
   [[gnu::always_inline]] static __m512i weights(const std::uint8_t* block) {
     if constexpr (kByPlanes) {
       return F::template plane<W, J>(block);
+    } else if constexpr (kByPairs) {
+      return F::template paired_quarter<W, J>(block);
     } else if constexpr (kByQuarters) {
       return F::template quarter<W, J>(block);
     } else {

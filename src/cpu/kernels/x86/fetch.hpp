@@ -96,7 +96,8 @@ struct FetchTo {
   template <int Columns>
   static constexpr CacheLevel kSixteenRows = second_if(kSmallBlocksOfBytes<F> || Columns <= (kPlain ? 2 : 1));
   template <int Columns>
-  static constexpr CacheLevel kLanesInFile = second_if(kSuper && kPlain && Columns <= 2);
+  static constexpr CacheLevel kLanesInFile =
+      second_if(kSuper && kPlain && (Columns <= 2 || kBytes > 144 || (kBytes > 128 && Columns < 8)));
   template <int Columns>
   static constexpr CacheLevel kInterleaved = second_if(!kSmallBlocksOfBytes<F> || Columns > 2);
   static constexpr CacheLevel kInterleavedPanels = second_if(true);
@@ -132,7 +133,7 @@ constexpr std::size_t store_distance([[maybe_unused]] int columns) {
 #endif
 }
 
-/// Whether `rows` rows stay in the second-level cache until they are used.
+/// Whether `rows` rows stay in the second-level cache until they are used, beside a panel and what it is multiplied by.
 [[gnu::always_inline]] inline bool fit_ahead(std::size_t rows, std::size_t row_bytes) {
   return rows * row_bytes <= std::size_t{128} * 1024;
 }
@@ -152,8 +153,8 @@ class RowsAhead {
   static RowsAhead of(const ProductArgs& args, std::size_t rows, std::size_t distance) {
     const bool in_one_stretch =
         F::kFamily == Family::super_block || (F::kFamily == Family::small_block && short_rows<F>(args));
-    if (!in_one_stretch || !fit_ahead(rows, args.row_bytes)) return streams(args, rows, distance);
     const std::size_t group = rows * args.row_bytes;
+    if (!in_one_stretch || group > kMost) return streams(args, rows, distance);
     if (group == 0) return {0, 0, 0, 0, 0};
     // Of short rows as many as fill the time until they come.
     const std::size_t all = (args.row_end - args.row_begin) * args.row_bytes;
@@ -174,7 +175,12 @@ class RowsAhead {
   [[nodiscard]] std::size_t operator()(std::size_t at) const { return factor_ * at + (at < turn_ ? before_ : after_); }
 
  private:
-  static constexpr std::size_t kEnough = 16384;
+  // Second-level caches have 1 MiB or more where there is AVX-512.
+#if defined(__AVX512F__)
+  static constexpr std::size_t kEnough = 32768, kMost = 262144;
+#else
+  static constexpr std::size_t kEnough = 16384, kMost = 131072;
+#endif
 
   RowsAhead(std::size_t steps, std::size_t factor, std::size_t turn, std::size_t before, std::size_t after)
       : step(steps), factor_(factor), turn_(turn), before_(before), after_(after) {}
