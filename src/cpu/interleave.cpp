@@ -56,7 +56,11 @@ std::shared_ptr<std::byte> allocate(std::size_t size) {
   const std::size_t rounded = (size + alignment - 1) / alignment * alignment;
   const std::shared_ptr<std::byte> memory(static_cast<std::byte*>(std::aligned_alloc(alignment, rounded)), std::free);
 #if defined(MADV_HUGEPAGE)
-  if (memory != nullptr && huge != 0) madvise(memory.get(), huge, MADV_HUGEPAGE);  // advice: nothing depends on it
+  // Advice: nothing depends on it. Memory that was used before has small pages, which have to go first.
+  if (memory != nullptr && huge != 0) {
+    madvise(memory.get(), huge, MADV_DONTNEED);
+    madvise(memory.get(), huge, MADV_HUGEPAGE);
+  }
 #endif
   return memory;
 }

@@ -28,8 +28,6 @@ struct Avx512Dot {
   template <class F, class Meta>
     requires(kWideSuperBlocks<F> && sizeof(Meta) == sizeof(A8Meta))
   static std::size_t by_sixteen_rows(const ProductArgs& args) {
-    // From memory one or two columns of Q6_K are faster with eight rows side by side, though not in cache.
-    if (args.x.m <= 2 && F::kMaxU == 63) return args.row_begin;
     return gemv_super_by_sixteen_rows<F>(args);
   }
   static constexpr bool kFieldsByVectors = true;  ///< SixBitFields: measured

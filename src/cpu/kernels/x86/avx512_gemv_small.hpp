@@ -32,10 +32,7 @@ template <class DwordOf>
     v = _mm_insert_epi32(v, dword(2), 2);
     return _mm_insert_epi32(v, dword(3), 3);
   };
-  __m512i v = _mm512_castsi128_si512(four(0));
-  v = _mm512_inserti32x4(v, four(4), 1);
-  v = _mm512_inserti32x4(v, four(8), 2);
-  return _mm512_inserti32x4(v, four(12), 3);
+  return Avx512Vocabulary::join(four(0), four(4), four(8), four(12));
 }
 
 /// The halves at p, p + stride, ... of sixteen rows. Half of them by the vector units and half by the integer units,

@@ -39,14 +39,6 @@ struct WideSums {
   static constexpr bool kFitWords = 16 / kCount * 127 * kMaxQ <= 32767;
 };
 
-/// 16 bytes each at p, p + step, ... in the 128-bit parts of a register.
-[[gnu::always_inline]] inline __m512i four_times_16(const std::uint8_t* p, std::size_t step) {
-  __m512i v = _mm512_castsi128_si512(load128(p));
-  v = _mm512_inserti32x4(v, load128(p + step), 1);
-  v = _mm512_inserti32x4(v, load128(p + 2 * step), 2);
-  return _mm512_inserti32x4(v, load128(p + 3 * step), 3);
-}
-
 /// The 128-bit parts of each register added up: register g has four rows, which become dwords 4g .. 4g + 3.
 [[gnu::always_inline]] inline __m512i add_parts(const __m512i (&v)[4]) {
   const auto two = [](__m512i a, __m512i b) {
@@ -66,7 +58,10 @@ class WideHeads {
   /// `block`: of the first row.
   [[gnu::always_inline]] void take(const std::uint8_t* block, std::size_t stride) {
     __m512i head[4];
-    for (std::size_t i = 0; i < 4; ++i) head[i] = four_times_16(block + i * stride + kScaleHead, 4 * stride);
+    for (std::size_t i = 0; i < 4; ++i) {
+      const auto of_row = [&](std::size_t row) { return load128(block + row * stride + kScaleHead); };
+      head[i] = Avx512Vocabulary::join(of_row(i), of_row(4 + i), of_row(8 + i), of_row(12 + i));
+    }
     const auto two = [](__m512i a, __m512i b) {
       return kScaleDword == 0 ? _mm512_unpacklo_epi32(a, b) : _mm512_unpackhi_epi32(a, b);
     };
@@ -258,6 +253,7 @@ template <class F, int C>
           } else {
             prefetch<F::kBlockBytes, FetchTo<F>::kGemv>(ahead);
           }
+          if constexpr (FetchTo<F>::kGemvTwice) prefetch<F::kBlockBytes, FetchTo<F>::kGemv>(ahead - kFetchedAgain);
         }
         two_rows<F, C>(block, stride, heads, g, H, x, offset, scaled[H]);
         block += 2 * stride;

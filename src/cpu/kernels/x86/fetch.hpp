@@ -46,9 +46,12 @@ template <int Bytes, int Part, int Parts, CacheLevel Level>
   for (int i = 0; i < kCount; ++i) prefetch<64, Level>(p + 64 * (Part + i * Parts));
 }
 
+/// How much later a line is fetched once more (FetchTo).
+inline constexpr std::size_t kFetchedAgain = 4096;
+
 /// Memory to be fetched a share at a time, since a core waits once too many lines are on their way: a share is `Times`
-/// pieces of `Bytes` bytes, `step` bytes apart.
-template <std::size_t Bytes, std::size_t Times, CacheLevel Level>
+/// pieces of `Bytes` bytes, `step` bytes apart. Twice: once more kFetchedAgain bytes later.
+template <std::size_t Bytes, std::size_t Times, CacheLevel Level, bool Twice = false>
 struct Ahead {
   const std::uint8_t* next;
   std::size_t step = Bytes;
@@ -56,6 +59,7 @@ struct Ahead {
   [[gnu::always_inline]] void share() {
     for (std::size_t i = 0; i < Times; ++i) {
       prefetch<static_cast<int>(Bytes), Level>(next);
+      if constexpr (Twice) prefetch<static_cast<int>(Bytes), Level>(next - kFetchedAgain);
       next += step;
     }
   }
@@ -75,6 +79,9 @@ inline constexpr bool kSmallBlocksOfBytes = F::kFamily == Family::small_block &&
 /// cache, then it waits; more go to the second level. But what waits for its operations rather than for memory finds
 /// its weights faster in the first level. Measured on Zen 4, for AVX-512; the kernels of AVX2 were measured on Zen 3
 /// and keep to the first level.
+///
+/// Where a kernel is faster than memory, more is fetched than can be on its way, and what finds no room is dropped. It
+/// is fetched once more 4 KiB later, then (Twice): reads at 33 to 35 GB/s instead of 26.
 template <class F>
 struct FetchTo {
   static constexpr CacheLevel second_if(bool second) {
@@ -91,6 +98,7 @@ struct FetchTo {
                                  (F::kFamily == formats::Family::float_weight || requires { F::kScaleAt; });
 
   static constexpr CacheLevel kGemv = second_if(kPlain);
+  static constexpr bool kGemvTwice = kGemv == CacheLevel::second && kSuper && kBytes > 200;
   /// Whether it pays not to fetch twice the lines that two blocks share: the fewer there are of a block, the more.
   static constexpr bool kEachOnce = kGemv == CacheLevel::second && kBytes < 144;
   template <int Columns>
@@ -100,6 +108,9 @@ struct FetchTo {
       second_if(kSuper && kPlain && (Columns <= 2 || kBytes > 144 || (kBytes > 128 && Columns < 8)));
   template <int Columns>
   static constexpr CacheLevel kInterleaved = second_if(!kSmallBlocksOfBytes<F> || Columns > 2);
+  template <int Columns>
+  static constexpr bool kInterleavedTwice =
+      kInterleaved<Columns> == CacheLevel::second && Columns <= (kSmallBlocksOfBytes<F> ? 8 : 2);
   static constexpr CacheLevel kInterleavedPanels = second_if(true);
   static constexpr CacheLevel kPanels = second_if(kPlain && (!kSuper || kBytes > 128));
 };
@@ -125,9 +136,10 @@ template <class F>
 }
 
 /// How far ahead of the chunk at hand interleaved weights are fetched for so many columns.
-constexpr std::size_t store_distance([[maybe_unused]] int columns) {
+template <class F, int Columns>
+constexpr std::size_t store_distance() {
 #if defined(__AVX512F__)
-  return columns == 1 ? 8192 : 16384;
+  return Columns == 1 || kSmallBlocksOfBytes<F> ? 8192 : 16384;
 #else
   return 16384;
 #endif

@@ -96,9 +96,11 @@ class LanesInStore {
   LanesInStore(const ProductArgs& args, std::size_t row) : args_(args), row_(row) {}
   InterleavedChunk<F> chunk(std::size_t chunk, int) const { return {args_, row_, chunk}; }
   template <int Columns>
-  [[nodiscard]] AheadInStore<F, L, FetchTo<F>::template kInterleaved<Columns>> ahead(std::size_t chunk) const {
+  [[nodiscard]] AheadInStore<F, L, FetchTo<F>::template kInterleaved<Columns>,
+                             FetchTo<F>::template kInterleavedTwice<Columns>>
+  ahead(std::size_t chunk) const {
     constexpr std::size_t kChunkBytes = kInterleavedRows * InterleavedChunk<F>::kBlocks * F::kBlockBytes;
-    constexpr std::size_t kDistance = store_distance(Columns);
+    constexpr std::size_t kDistance = store_distance<F, Columns>();
     return {args_.weights + row_ * args_.row_bytes + chunk * kChunkBytes + kDistance};
   }
 

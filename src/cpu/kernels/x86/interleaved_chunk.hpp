@@ -66,8 +66,8 @@ struct InterleavedChunk {
 };
 
 /// What is fetched with a chunk of 16 rows, a share for every 32 weights of every register of rows: in a store,
-template <class F, class L, CacheLevel Level>
-using AheadInStore = Ahead<InterleavedChunk<F>::kBlocks * F::kBlockBytes * L::kRows / 8, 1, Level>;
+template <class F, class L, CacheLevel Level, bool Twice = false>
+using AheadInStore = Ahead<InterleavedChunk<F>::kBlocks * F::kBlockBytes * L::kRows / 8, 1, Level, Twice>;
 /// and in the file.
 template <class F, class L, CacheLevel Level>
 using AheadInFile = Ahead<kRowChunkBytes<F>, L::kRows / 8, Level>;
