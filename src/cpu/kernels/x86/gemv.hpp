@@ -153,6 +153,7 @@ Activations reorder(const ProductArgs& args) {
 /// All rows of the call, up to gemv_columns columns a pass; the rows stay in the caches between passes.
 template <class F, class Meta, class Dot>
 void gemv(const ProductArgs& call) noexcept {
+  fetch_beginning<F>(call);
   ProductArgs args = call;
   if constexpr (kReorders<F, Meta, Dot>) args.x = reorder<F, Meta, Dot>(call);
   std::size_t row = args.row_begin;

@@ -174,6 +174,7 @@ void gemv_in_lanes(const ProductArgs& args, std::size_t end, void (*rest)(const 
   static constexpr auto kPasses = []<std::size_t... I>(std::index_sequence<I...>) {
     return std::array{gemv_lanes<F, L, Source, static_cast<int>(I) + 1>...};
   }(std::make_index_sequence<Columns>{});
+  fetch_beginning<F>(args);
   std::size_t row = args.row_begin;
   for (; row + kInterleavedRows <= end; row += kInterleavedRows) {
     for (std::size_t c = 0; c < args.x.m; c += Columns) {
