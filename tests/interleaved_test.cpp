@@ -121,6 +121,25 @@ TEST_P(EveryFormat, IsAPermutationThatCanBeUndone) {
 INSTANTIATE_TEST_SUITE_P(Types, EveryFormat, testing::ValuesIn(quant_types().begin(), quant_types().end()),
                          [](const auto& type) { return std::string(type.param.name); });
 
+TEST(Interleaved, LargerThanHugePages) {
+  const auto two_threads = make_thread_pool({.threads = 2});
+  constexpr std::size_t kRows = 2101, kRowBytes = 2048 / 32 * 34;  // 4.4 MiB
+  const cpu::InterleavedBlock block{34, 0};
+  const cpu::InterleavedRows matrix{block, kRowBytes, kRows};
+  const auto weights = test::random_weights(GgufQuantType::Q8_0, kRows, 2048, 3);
+  // The second copy may get the memory of the first one, with what it held.
+  for (int i = 0; i < 2; ++i) {
+    const QuantBytes copy = cpu::interleave(matrix, weights, *two_threads).value();
+    ASSERT_EQ(copy.bytes().size(), weights.size());
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(copy.bytes().data()) % 64, 0);
+    std::vector<std::byte> row(kRowBytes);
+    for (std::size_t r = 0; r < kRows; ++r) {
+      cpu::extract_row(matrix, copy.bytes(), r, row.data());
+      ASSERT_EQ(std::memcmp(row.data(), weights.data() + r * kRowBytes, kRowBytes), 0) << r;
+    }
+  }
+}
+
 /// A part of each kind of fate: interleaved with a rest, too few rows, a type without such kernels, a float type.
 class InterleavedStore : public testing::Test {
  protected:

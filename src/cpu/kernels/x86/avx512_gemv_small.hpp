@@ -162,21 +162,7 @@ template <class F>
 std::size_t gemv_by_sixteen_rows(const ProductArgs& args) noexcept {
   std::size_t row = args.row_begin;
   for (; row + 16 <= args.row_end; row += 16) {
-    for (std::size_t c = 0; c < args.x.m; c += 4) {
-      switch (args.x.m - c) {
-        case 1:
-          gemv_sixteen_rows<F, 1>(args, row, c);
-          break;
-        case 2:
-          gemv_sixteen_rows<F, 2>(args, row, c);
-          break;
-        case 3:
-          gemv_sixteen_rows<F, 3>(args, row, c);
-          break;
-        default:
-          gemv_sixteen_rows<F, 4>(args, row, c);
-      }
-    }
+    in_passes<4>(args.x.m, [&]<int C>(std::size_t c0) { gemv_sixteen_rows<F, C>(args, row, c0); });
   }
   return row;
 }

@@ -286,21 +286,7 @@ std::size_t gemv_super_by_sixteen_rows(const ProductArgs& args) noexcept {
   if (args.row_end < 16) return row;
   for (; row < args.row_end; row += 16) {
     const std::size_t start = row + 16 <= args.row_end ? row : args.row_end - 16;
-    for (std::size_t c = 0; c < args.x.m; c += 4) {
-      switch (args.x.m - c) {
-        case 1:
-          gemv_super_rows<F, 1>(args, start, c, row);
-          break;
-        case 2:
-          gemv_super_rows<F, 2>(args, start, c, row);
-          break;
-        case 3:
-          gemv_super_rows<F, 3>(args, start, c, row);
-          break;
-        default:
-          gemv_super_rows<F, 4>(args, start, c, row);
-      }
-    }
+    in_passes<4>(args.x.m, [&]<int C>(std::size_t c0) { gemv_super_rows<F, C>(args, start, c0, row); });
   }
   return args.row_end;
 }

@@ -161,7 +161,7 @@ void gemv(const ProductArgs& call) noexcept {
   for (std::size_t step = 8; row < args.row_end; row += step) {
     const Rows8 rows(args.weights, args.row_bytes, row, args.row_end);
     step = rows.count;
-    const auto pass = [&]<int C>(std::size_t c0) {
+    in_passes<gemv_columns<F, Meta, Dot>()>(args.x.m, [&]<int C>(std::size_t c0) {
       __m256 acc[C];
       for (int c = 0; c < C; ++c) acc[c] = _mm256_setzero_ps();
       if constexpr (F::kFamily == Family::super_block) {
@@ -171,13 +171,6 @@ void gemv(const ProductArgs& call) noexcept {
       }
       for (int c = 0; c < C; ++c)
         store_rows(args, row, rows.skip, rows.count, c0 + static_cast<std::size_t>(c), acc[c]);
-    };
-    constexpr int kMost = gemv_columns<F, Meta, Dot>();
-    std::size_t c0 = 0;
-    for (; c0 + kMost <= args.x.m; c0 += kMost) pass.template operator()<kMost>(c0);
-    const std::size_t left = args.x.m - c0;
-    unroll<kMost - 1>([&]<int I>() {
-      if (left == std::size_t{I + 1}) pass.template operator()<I + 1>(c0);
     });
   }
 }

@@ -151,6 +151,17 @@ struct ChunkX {
   [[nodiscard]] const std::int8_t* column(int c) const { return q + static_cast<std::size_t>(c) * kColumnBytes; }
 };
 
+/// pass<C>(c) for columns c .. c + C - 1 of m, `Most` at a time.
+template <int Most, class Pass>
+[[gnu::always_inline]] inline void in_passes(std::size_t m, const Pass& pass) {
+  std::size_t c = 0;
+  for (; c + Most <= m; c += Most) pass.template operator()<Most>(c);
+  const std::size_t left = m - c;
+  unroll<Most - 1>([&]<int I>() __attribute__((always_inline)) {
+    if (left == std::size_t{I + 1}) pass.template operator()<I + 1>(c);
+  });
+}
+
 /// half(f(block)) as f32 of the blocks block_of(0) ... block_of(7) of eight rows.
 template <class BlockOf, class HalfOf>
 [[gnu::always_inline]] inline __m256 halves8(const BlockOf& block_of, HalfOf half_of) {
