@@ -53,7 +53,7 @@ struct Avx512Dot {
           return _mm512_castsi512_si256(
               _mm512_permutex2var_epi16(load512(a + i), load512(kSource.at), load512(a + i + 64)));
         };
-        _mm512_storeu_si512(out + 64 * P, two(half(0), half(128)));
+        _mm512_storeu_si512(out + 64 * P, Avx512Vocabulary::join(half(0), half(128)));
       });
       return;
     }
@@ -186,13 +186,13 @@ struct Avx512Dot {
         for (int i = 0; i < 8; ++i) products[i] = _mm512_setzero_si512();
         for (int n = 0; n < N; ++n) {
           if constexpr (UnitX<Meta, N>::kBytes) {
-            const __m512i a = two(first.a[n], second.a[n]);
+            const __m512i a = Avx512Vocabulary::join(first.a[n], second.a[n]);
             for (int i = 0; i < 8; ++i) {
               products[i] = _mm512_dpbusd_epi32(products[i], _mm512_broadcast_i64x4(w[i].u[n]), a);
             }
           } else {
-            const __m512i low = two(first.a[2 * n], second.a[2 * n]);
-            const __m512i high = two(first.a[2 * n + 1], second.a[2 * n + 1]);
+            const __m512i low = Avx512Vocabulary::join(first.a[2 * n], second.a[2 * n]);
+            const __m512i high = Avx512Vocabulary::join(first.a[2 * n + 1], second.a[2 * n + 1]);
             for (int i = 0; i < 8; ++i) {
               const Words32 words = widen(w[i].u[n]);
               products[i] = _mm512_dpwssd_epi32(products[i], _mm512_broadcast_i64x4(words.low), low);

@@ -8,7 +8,6 @@ namespace quantlinear::cpu {
 namespace {
 
 inline __m512i load512(const void* p) { return _mm512_loadu_si512(p); }
-inline __m512i two(__m256i low, __m256i high) { return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1); }
 
 template <class F>
 struct Avx512Unpack {
@@ -43,7 +42,7 @@ struct Avx512Unpack {
     } else if constexpr (kByQuarters) {
       return F::template quarter<W, J>(block);
     } else {
-      return two(F::template group<V, 2 * J>(block), F::template group<V, 2 * J + 1>(block));
+      return W::join(F::template group<V, 2 * J>(block), F::template group<V, 2 * J + 1>(block));
     }
   }
 
@@ -64,7 +63,7 @@ struct Avx512Unpack {
       const auto four = [&](int n) {
         return V::u64x4(F::kEntries[i[n]], F::kEntries[i[n + 1]], F::kEntries[i[n + 2]], F::kEntries[i[n + 3]]);
       };
-      return F::template indexed_weights<W, J>(two(four(0), four(4)), codes, block);
+      return F::template indexed_weights<W, J>(W::join(four(0), four(4)), codes, block);
     }
   };
 };
