@@ -13,6 +13,7 @@ struct Avx2F32Tile {
   // Measured on Zen 3.
   static constexpr std::size_t kRowsInPlace = kF32PanelRows;
   static constexpr std::size_t kHalvesInPlace = 39;
+  template <int Bytes>
   static constexpr std::size_t kFloatsGemmFrom = 3;
 
   template <int C, class F, bool Fetch>

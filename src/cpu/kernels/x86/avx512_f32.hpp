@@ -14,7 +14,8 @@ struct Avx512F32Tile {
   // Measured on Zen 5.
   static constexpr std::size_t kRowsInPlace = kF32Rows;
   static constexpr std::size_t kHalvesInPlace = SIZE_MAX;
-  static constexpr std::size_t kFloatsGemmFrom = 2;  // measured on Zen 4
+  template <int Bytes>
+  static constexpr std::size_t kFloatsGemmFrom = Bytes == 4 ? 2 : 3;  // measured on Zen 4
 
   template <int C, class F, bool Fetch>
   [[gnu::always_inline]] static void multiply(const F32Rows<F, Fetch>& weights, const float* x, std::size_t count,

@@ -47,7 +47,8 @@ template <class F, int C>
 
 /// From this m on GEMM is faster: decoding once into a panel beats decoding for every few columns.
 template <class F, class Tile>
-inline constexpr std::size_t kF32GemmFrom = F::kFamily == Family::float_weight ? Tile::kFloatsGemmFrom : 3;
+inline constexpr std::size_t kF32GemmFrom =
+    F::kFamily == Family::float_weight ? Tile::template kFloatsGemmFrom<F::kBlockBytes> : 3;
 
 /// How far ahead the weights of short rows are fetched: the hardware prefetcher does not follow them across pages.
 inline constexpr std::size_t kStreamPrefetch = 16384;
@@ -72,15 +73,18 @@ template <class F>
   acc[0] = _mm256_load_ps(results);
 }
 
-/// Float weights, eight rows side by side, a line of each. Nothing is fetched by hand: the hardware follows eight rows
-/// of a page or more by itself, and is the better at it (Zen 3, Zen 4).
-template <class F, int C>
+/// Float weights, eight rows side by side, a line of each. The next eight are fetched, each line `Times` times on its
+/// way; 0: nothing, as the hardware follows eight rows of a page or more by itself.
+template <class F, int C, int Times>
 [[gnu::noinline]] void gemv_eight_float_rows(const ProductArgs& args, const Rows8& all_rows, __m256 (&acc)[C]) {
   constexpr int kAtOnce = 8 / C;
   const Rows8 rows = all_rows;  // copies stay in registers
+  const auto stream = RowsAhead::stretch<F>(args, 8);
   for (std::size_t k = 0; k < args.in_features; k += kChunk) {
     const std::size_t left = args.in_features - k, count = left < kChunk ? left : kChunk;
     const float* x = f32_values(args.x, k / kChunk, 0);
+    Ahead<64 * F::kBlockBytes / C, 1, FetchTo<F>::kGemv, Times> ahead = {rows.base + stream(k * F::kBlockBytes)};
+    ahead.apart = kPage;
     __m256 sums[C][8];
     unroll<C>([&]<int Part>() __attribute__((always_inline)) {
       __m256 s[C][kAtOnce];
@@ -99,6 +103,7 @@ template <class F, int C>
       std::size_t i = 0;
 #pragma GCC unroll 2
       for (; i + 8 <= count; i += 8, p += 8 * F::kBlockBytes) {
+        ahead.share();
         add(i, [&]<int R>() __attribute__((always_inline)) { return load_floats8<F>(rows.row<R>(p)); });
       }
       if (i < count) {
@@ -119,10 +124,15 @@ template <class F, int C>
 /// Float weights, one or two columns.
 template <class F, int C>
 [[gnu::always_inline]] inline void gemv_floats(const ProductArgs& args, const Rows8& rows, __m256 (&acc)[C]) {
-  if constexpr (C == 1) {
+  constexpr int kTimes = FetchTo<F>::template kFloatTimes<C>;
+  const bool stays = 8 * args.row_bytes <= C * RowsAhead::kMost;  // in the second-level cache until it is used
+  if (kTimes != 0 && stays && (F::kBlockBytes == 2 || args.row_bytes < kPage)) {
+    return gemv_eight_float_rows<F, C, kTimes>(args, rows, acc);
+  }
+  if constexpr (kTimes == 0 && C == 1) {
     if (args.row_bytes < kPage) return gemv_short_float_rows<F>(args, rows, acc);
   }
-  gemv_eight_float_rows<F, C>(args, rows, acc);
+  gemv_eight_float_rows<F, C, 0>(args, rows, acc);
 }
 
 template <class F, class Tile>
@@ -162,8 +172,11 @@ constexpr ProductKernel f32_product() {
                       kF32TileRows, static_cast<std::size_t>(Tile::kColumns)};
             }
             if (kFloats) {
-              return {"gemv", "weights read in place, eight rows side by side; rows shorter than a page one by one", 8,
-                      2};
+              return {"gemv",
+                      FetchTo<F>::template kFloatTimes<1> != 0
+                          ? "weights read in place, eight rows side by side"
+                          : "weights read in place, eight rows side by side; rows shorter than a page one by one",
+                      8, 2};
             }
             return {"gemv", "blocks read in place, decoded to f32 in registers", 8, 2};
           }};

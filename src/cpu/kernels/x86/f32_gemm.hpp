@@ -69,7 +69,7 @@ constexpr bool converts_in_tile(std::size_t m) {
 ///   kColumns        the most columns of a pass, a multiple of kSideBySide
 ///   kRowsInPlace    how many rows of float weights run against a pass, before the next pass; a multiple of 16
 ///   kHalvesInPlace  up to this many columns 16-bit floats are converted in the tile; with more, once into a panel
-///   kFloatsGemmFrom   columns from which on float weights are multiplied by it (f32.hpp)
+///   kFloatsGemmFrom<Bytes>   columns from which on float weights of so many bytes are multiplied by it (f32.hpp)
 ///   template <int C> static void multiply(const F32Rows<F, Fetch>& w, const float* x, std::size_t count, float*
 ///   results)
 /// which adds the products of `count` k, a multiple of eight, of four rows and C columns to results [column][kF32Rows].

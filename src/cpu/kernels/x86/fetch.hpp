@@ -46,20 +46,21 @@ template <int Bytes, int Part, int Parts, CacheLevel Level>
   for (int i = 0; i < kCount; ++i) prefetch<64, Level>(p + 64 * (Part + i * Parts));
 }
 
-/// How much later a line is fetched once more (FetchTo).
-inline constexpr std::size_t kFetchedAgain = 4096;
-
-/// Memory to be fetched a share at a time, since a core waits once too many lines are on their way: a share is `Times`
-/// pieces of `Bytes` bytes, `step` bytes apart. Twice: once more kFetchedAgain bytes later.
-template <std::size_t Bytes, std::size_t Times, CacheLevel Level, bool Twice = false>
+/// Memory to be fetched a share at a time, since a core waits once too many lines are on their way: a share is `Pieces`
+/// pieces of `Bytes` bytes, `step` bytes apart. `Times`: so often (FetchTo), each time `apart` bytes later; the last
+/// time to the level `Last`.
+template <std::size_t Bytes, std::size_t Pieces, CacheLevel Level, int Times = 1, CacheLevel Last = Level>
 struct Ahead {
   const std::uint8_t* next;
   std::size_t step = Bytes;
+  std::size_t apart = 0;
 
   [[gnu::always_inline]] void share() {
-    for (std::size_t i = 0; i < Times; ++i) {
-      prefetch<static_cast<int>(Bytes), Level>(next);
-      if constexpr (Twice) prefetch<static_cast<int>(Bytes), Level>(next - kFetchedAgain);
+    for (std::size_t i = 0; i < Pieces; ++i) {
+      const std::uint8_t* p = next;
+#pragma GCC unroll 8
+      for (int time = 1; time < Times; ++time, p -= apart) prefetch<static_cast<int>(Bytes), Level>(p);
+      if constexpr (Times > 0) prefetch<static_cast<int>(Bytes), Last>(p);
       next += step;
     }
   }
@@ -80,8 +81,9 @@ inline constexpr bool kSmallBlocksOfBytes = F::kFamily == Family::small_block &&
 /// its weights faster in the first level. Measured on Zen 4, for AVX-512; the kernels of AVX2 were measured on Zen 3
 /// and keep to the first level.
 ///
-/// Where a kernel is faster than memory, more is fetched than can be on its way, and what finds no room is dropped. It
-/// is fetched once more 4 KiB later, then (Twice): reads at 33 to 35 GB/s instead of 26.
+/// Where a kernel is faster than memory, more is fetched than can be on its way, and what finds no room is dropped. So
+/// each line is fetched several times on its way (Times): one core reads 34 to 39 GB/s then instead of 24 to 30.
+/// Fetching takes time, too: the faster a kernel, and the more bytes its weights have, the more often it pays.
 template <class F>
 struct FetchTo {
   static constexpr CacheLevel second_if(bool second) {
@@ -106,13 +108,19 @@ struct FetchTo {
   template <int Columns>
   static constexpr CacheLevel kLanesInFile =
       second_if(kSuper && kPlain && (Columns <= 2 || kBytes > 144 || (kBytes > 128 && Columns < 8)));
+  static constexpr CacheLevel kInterleaved = second_if(true);
   template <int Columns>
-  static constexpr CacheLevel kInterleaved = second_if(!kSmallBlocksOfBytes<F> || Columns > 2);
-  template <int Columns>
-  static constexpr bool kInterleavedTwice =
-      kInterleaved<Columns> == CacheLevel::second && Columns <= (kSmallBlocksOfBytes<F> ? 8 : 2);
+  static constexpr int kInterleavedTimes = [] {
+    if (kInterleaved == CacheLevel::first) return 1;
+    if (kSmallBlocksOfBytes<F>) return Columns <= 3 ? 5 : (Columns == 4 ? 4 : 3);
+    if (kBytes <= 128 || Columns > 2) return 1;
+    return Columns == 1 ? 4 : 3;
+  }();
   static constexpr CacheLevel kInterleavedPanels = second_if(true);
   static constexpr CacheLevel kPanels = second_if(kPlain && (!kSuper || kBytes > 128));
+  /// Floats read eight rows side by side. None: the hardware follows them by itself, where rows are a page or more.
+  template <int Columns>
+  static constexpr int kFloatTimes = kGemv == CacheLevel::first ? 0 : (Columns == 1 ? 5 : 3);
 };
 
 /// Whether rows of small blocks are short enough to be fetched in one stretch; others are as streams. Measured on Zen 4
@@ -135,14 +143,12 @@ template <class F>
 #endif
 }
 
-/// How far ahead of the chunk at hand interleaved weights are fetched for so many columns.
-template <class F, int Columns>
-constexpr std::size_t store_distance() {
-#if defined(__AVX512F__)
-  return Columns == 1 || kSmallBlocksOfBytes<F> ? 8192 : 16384;
-#else
-  return 16384;
-#endif
+/// How far ahead of the chunk at hand interleaved weights are fetched. Of a small matrix there is less to fetch: a
+/// sixteenth of it is far enough.
+[[gnu::always_inline]] inline std::size_t store_distance(const ProductArgs& args) {
+  constexpr std::size_t kFar = 16384;
+  const std::size_t most = (args.row_end - args.row_begin) * args.row_bytes / 16;
+  return most < kFar ? most : kFar;
 }
 
 /// The first weights of a call, all at once, as nothing has fetched them before: 5 % of the time of a small layer. Not
@@ -169,6 +175,13 @@ class RowsAhead {
  public:
   std::size_t step;
 
+  // Second-level caches have 1 MiB or more where there is AVX-512.
+#if defined(__AVX512F__)
+  static constexpr std::size_t kEnough = 32768, kMost = 262144;
+#else
+  static constexpr std::size_t kEnough = 16384, kMost = 131072;
+#endif
+
   template <class F>
   static RowsAhead of(const ProductArgs& args, std::size_t rows) {
     return of<F>(args, rows, stream_distance(args.row_bytes));
@@ -176,10 +189,13 @@ class RowsAhead {
   /// `distance`: how far ahead streams of single rows are, in bytes.
   template <class F>
   static RowsAhead of(const ProductArgs& args, std::size_t rows, std::size_t distance) {
-    const bool in_one_stretch =
-        F::kFamily == Family::super_block || (F::kFamily == Family::small_block && short_rows<F>(args));
+    const bool in_one_stretch = F::kFamily != Family::small_block || short_rows<F>(args);
+    return in_one_stretch && rows * args.row_bytes <= kMost ? stretch<F>(args, rows) : streams(args, rows, distance);
+  }
+  /// In one stretch, from beginning to end.
+  template <class F>
+  static RowsAhead stretch(const ProductArgs& args, std::size_t rows) {
     const std::size_t group = rows * args.row_bytes;
-    if (!in_one_stretch || group > kMost) return streams(args, rows, distance);
     if (group == 0) return {0, 0, 0, 0, 0};
     // Of short rows as many as fill the time until they come.
     const std::size_t all = (args.row_end - args.row_begin) * args.row_bytes;
@@ -200,13 +216,6 @@ class RowsAhead {
   [[nodiscard]] std::size_t operator()(std::size_t at) const { return factor_ * at + (at < turn_ ? before_ : after_); }
 
  private:
-  // Second-level caches have 1 MiB or more where there is AVX-512.
-#if defined(__AVX512F__)
-  static constexpr std::size_t kEnough = 32768, kMost = 262144;
-#else
-  static constexpr std::size_t kEnough = 16384, kMost = 131072;
-#endif
-
   RowsAhead(std::size_t steps, std::size_t factor, std::size_t turn, std::size_t before, std::size_t after)
       : step(steps), factor_(factor), turn_(turn), before_(before), after_(after) {}
 

@@ -93,20 +93,22 @@ template <class F, class L, int C>
 template <class F, class L>
 class LanesInStore {
  public:
-  LanesInStore(const ProductArgs& args, std::size_t row) : args_(args), row_(row) {}
+  LanesInStore(const ProductArgs& args, std::size_t row) : args_(args), row_(row), distance_(store_distance(args)) {}
   InterleavedChunk<F> chunk(std::size_t chunk, int) const { return {args_, row_, chunk}; }
   template <int Columns>
-  [[nodiscard]] AheadInStore<F, L, FetchTo<F>::template kInterleaved<Columns>,
-                             FetchTo<F>::template kInterleavedTwice<Columns>>
-  ahead(std::size_t chunk) const {
+  [[nodiscard]] auto ahead(std::size_t chunk) const {
+    constexpr int kTimes = FetchTo<F>::template kInterleavedTimes<Columns>;
+    using Fetched = AheadInStore<F, L, FetchTo<F>::kInterleaved, kTimes>;
     constexpr std::size_t kChunkBytes = kInterleavedRows * InterleavedChunk<F>::kBlocks * F::kBlockBytes;
-    constexpr std::size_t kDistance = store_distance<F, Columns>();
-    return {args_.weights + row_ * args_.row_bytes + chunk * kChunkBytes + kDistance};
+    Fetched fetched = {args_.weights + row_ * args_.row_bytes + chunk * kChunkBytes + distance_};
+    fetched.apart = distance_ / (kTimes + 1);
+    return fetched;
   }
 
  private:
   const ProductArgs& args_;
   std::size_t row_;
+  std::size_t distance_;
 };
 
 /// Weights as in the file, interleaved on their way.

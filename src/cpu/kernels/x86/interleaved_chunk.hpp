@@ -66,8 +66,9 @@ struct InterleavedChunk {
 };
 
 /// What is fetched with a chunk of 16 rows, a share for every 32 weights of every register of rows: in a store,
-template <class F, class L, CacheLevel Level, bool Twice = false>
-using AheadInStore = Ahead<InterleavedChunk<F>::kBlocks * F::kBlockBytes * L::kRows / 8, 1, Level, Twice>;
+template <class F, class L, CacheLevel Level, int Times = 1>
+using AheadInStore = Ahead<InterleavedChunk<F>::kBlocks * F::kBlockBytes * L::kRows / 8, 1, Level, Times,
+                           Times == 1 ? Level : CacheLevel::first>;
 /// and in the file.
 template <class F, class L, CacheLevel Level>
 using AheadInFile = Ahead<kRowChunkBytes<F>, L::kRows / 8, Level>;
