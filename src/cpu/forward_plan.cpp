@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <utility>
 
+#include "cpu/scratch.hpp"
+
 namespace quantlinear::cpu {
 namespace {
 
-constexpr std::size_t align(std::size_t bytes) { return (bytes + 63) / 64 * 64; }
+constexpr std::size_t align(std::size_t bytes, std::size_t to = 64) { return (bytes + to - 1) / to * to; }
 
 /// Below this many bytes of weights (times columns) a second worker costs more than it brings: at
 /// 20 GB/s 64 KiB take 3 microseconds, and waking a spinning worker about one.
@@ -107,6 +109,9 @@ ForwardPlan plan_lanes(const LayerKernels& layer, std::span<const QuantPart> par
   const std::size_t items = plan.lanes == 1 ? 1 : plan.lanes * kItemsPerLane;  // one lane has nobody to share with
   plan.granules_per_item = std::max<std::size_t>(1, granules / items);
   plan.items = (granules + plan.granules_per_item - 1) / plan.granules_per_item;
+  // No lane's scratch shares a page with another's: the hardware fetches on past the end of what one worker reads, up
+  // to the end of the page, and would take what follows away from the worker that writes there.
+  if (plan.lanes > 1) plan.lane_bytes = align(plan.lane_bytes, kScratchPage);
   plan.bytes = plan.lanes * plan.lane_bytes;
   return plan;
 }
@@ -116,6 +121,7 @@ ForwardPlan plan_forward(const LayerKernels& layer, std::span<const QuantPart> p
   ForwardPlan plan = plan_lanes(layer, parts, m, threads);
   const LayerKernels* layers[] = {&layer};
   plan.prepared = layout_prepared(layers, plan.pieces.columns);
+  if (plan.lanes > 1) plan.prepared.bytes = align(plan.prepared.bytes, kScratchPage);
   plan.bytes += plan.prepared.bytes;
   return plan;
 }

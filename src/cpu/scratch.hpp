@@ -29,7 +29,9 @@ struct Ledger {
   [[nodiscard]] MemoryUse read() const noexcept { return {resident.load(), shared.load(), transient.load()}; }
 };
 
-/// One 64-byte aligned block that only grows.
+inline constexpr std::size_t kScratchPage = 4096;
+
+/// One block, aligned to a page, that only grows.
 class Scratch {
  public:
   explicit Scratch(std::shared_ptr<Ledger> ledger) : ledger_(std::move(ledger)) {}
@@ -41,7 +43,7 @@ class Scratch {
   [[nodiscard]] Result<std::byte*> reserve(std::size_t bytes) {
     if (bytes <= size_) return data_;
     release();
-    data_ = static_cast<std::byte*>(std::aligned_alloc(64, bytes));
+    data_ = static_cast<std::byte*>(std::aligned_alloc(kScratchPage, (bytes + kScratchPage - 1) / kScratchPage * kScratchPage));
     if (data_ == nullptr) {
       return fail(ErrorCode::out_of_memory, "cannot allocate " + std::to_string(bytes) + " bytes of scratch memory");
     }
