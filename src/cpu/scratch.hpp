@@ -43,7 +43,8 @@ class Scratch {
   [[nodiscard]] Result<std::byte*> reserve(std::size_t bytes) {
     if (bytes <= size_) return data_;
     release();
-    data_ = static_cast<std::byte*>(std::aligned_alloc(kScratchPage, (bytes + kScratchPage - 1) / kScratchPage * kScratchPage));
+    data_ = static_cast<std::byte*>(
+        std::aligned_alloc(kScratchPage, (bytes + kScratchPage - 1) / kScratchPage * kScratchPage));
     if (data_ == nullptr) {
       return fail(ErrorCode::out_of_memory, "cannot allocate " + std::to_string(bytes) + " bytes of scratch memory");
     }
