@@ -10,8 +10,8 @@ namespace {
 
 constexpr std::size_t align(std::size_t bytes, std::size_t to = 64) { return (bytes + to - 1) / to * to; }
 
-/// So many bytes and a page that nobody uses. The hardware fetches on past the end of what a worker reads, into the
-/// page after it (measured on Zen 4), and would take from another worker what that one writes.
+/// So many bytes and a page that nobody uses. The hardware fetches on past the end of what a core reads, into the page
+/// after it (measured on Zen 4), and would take from another core what that one writes.
 constexpr std::size_t apart(std::size_t bytes) { return bytes == 0 ? 0 : align(bytes, kScratchPage) + kScratchPage; }
 
 /// Below this many bytes of weights (times columns) a second worker costs more than it brings: at
@@ -113,7 +113,7 @@ ForwardPlan plan_lanes(const LayerKernels& layer, std::span<const QuantPart> par
   const std::size_t items = plan.lanes == 1 ? 1 : plan.lanes * kItemsPerLane;  // one lane has nobody to share with
   plan.granules_per_item = std::max<std::size_t>(1, granules / items);
   plan.items = (granules + plan.granules_per_item - 1) / plan.granules_per_item;
-  if (plan.lanes > 1) plan.lane_bytes = apart(plan.lane_bytes);
+  plan.lane_bytes = apart(plan.lane_bytes);
   plan.bytes = plan.lanes * plan.lane_bytes;
   return plan;
 }
@@ -123,7 +123,7 @@ ForwardPlan plan_forward(const LayerKernels& layer, std::span<const QuantPart> p
   ForwardPlan plan = plan_lanes(layer, parts, m, threads);
   const LayerKernels* layers[] = {&layer};
   plan.prepared = layout_prepared(layers, plan.pieces.columns);
-  if (plan.lanes > 1) plan.prepared.bytes = apart(plan.prepared.bytes);
+  plan.prepared.bytes = apart(plan.prepared.bytes);
   plan.bytes += plan.prepared.bytes;
   return plan;
 }
