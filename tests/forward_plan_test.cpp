@@ -3,7 +3,8 @@
 
 #include <gtest/gtest.h>
 
-#include <vector>
+#include <cstdint>
+#include <memory>
 
 #include "cpu/scratch.hpp"
 

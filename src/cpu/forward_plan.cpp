@@ -92,7 +92,7 @@ PreparedLayout layout_prepared(std::span<const LayerKernels* const> layers, std:
     }
   }
   layout.finite_at = layout.bytes;
-  layout.bytes += align(columns);
+  layout.bytes = apart(layout.bytes + columns);
   return layout;
 }
 
@@ -123,7 +123,6 @@ ForwardPlan plan_forward(const LayerKernels& layer, std::span<const QuantPart> p
   ForwardPlan plan = plan_lanes(layer, parts, m, threads);
   const LayerKernels* layers[] = {&layer};
   plan.prepared = layout_prepared(layers, plan.pieces.columns);
-  plan.prepared.bytes = apart(plan.prepared.bytes);
   plan.bytes += plan.prepared.bytes;
   return plan;
 }

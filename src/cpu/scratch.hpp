@@ -29,6 +29,7 @@ struct Ledger {
   [[nodiscard]] MemoryUse read() const noexcept { return {resident.load(), shared.load(), transient.load()}; }
 };
 
+/// Bytes of a page of memory, where the hardware's own fetching mostly ends.
 inline constexpr std::size_t kScratchPage = 4096;
 
 /// One block, aligned to a page, that only grows.

@@ -109,6 +109,7 @@ struct FetchTo {
   static constexpr CacheLevel kLanesInFile =
       second_if(kSuper && kPlain && (Columns <= 2 || kBytes > 144 || (kBytes > 128 && Columns < 8)));
   static constexpr CacheLevel kInterleaved = second_if(true);
+  /// Chosen for weights from memory; those in a cache are read more slowly the more often they are fetched.
   template <int Columns>
   static constexpr int kInterleavedTimes = [] {
     if (kInterleaved == CacheLevel::first) return 1;
