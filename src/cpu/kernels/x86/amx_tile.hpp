@@ -37,7 +37,7 @@ class AmxTile {
     return W::kCount == 1 ? "tile registers, weights as bytes" : "tile registers, weights as two planes of bytes";
   }
   static std::size_t tile_columns(std::size_t columns) {
-    return columns < kFewest ? static_cast<std::size_t>(DotByteTile<F, ZmmRows>::kColumns) : kColumns;
+    return columns < kFewest ? static_cast<std::size_t>(DotByteTile<F, ZmmRows, false>::kColumns) : kColumns;
   }
   /// Activations of a16 come as planes.
   static constexpr bool kPlanes = kPlanesOfX;
@@ -60,7 +60,7 @@ class AmxTile {
   /// Adds the products of a panel of 256 k to results [column][row].
   void multiply(Panel& panel, int groups, const Activations& x, std::size_t chunk, float* results) {
     if constexpr (kFewest > 1) {
-      using Few = InPasses<DotByteTile<F, ZmmRows>>;
+      using Few = InPasses<DotByteTile<F, ZmmRows, false>>;
       typename Few::Memory none;
       if (columns_ < kFewest) return Few(columns_, none).multiply(panel, groups, x, chunk, results);
     }

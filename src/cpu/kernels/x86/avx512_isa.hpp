@@ -39,12 +39,12 @@ struct Avx512Isa {
       using enum GgufQuantType;
       switch (F::kType) {
         case Q3_K:
-          return 9;
-        case Q2_K:
-          return 13;
+          return 16;
         case Q6_K:
         case IQ4_XS:
           return 17;
+        case Q2_K:
+          return 25;
         case Q4_K:
         case Q5_K:
         case TQ2_0:
@@ -76,22 +76,24 @@ struct Avx512Isa {
     }
     switch (F::kType) {
       case Q2_K:
-        return lanes_from(1, 9);
-      case TQ2_0:
-        return lanes_from(3, 17);
+        return lanes_from(1, 21);
       case Q3_K:
-        return lanes_from(4, 9);
+        return lanes_from(2, 13);
+      case TQ2_0:
+        return lanes_from(3, 25);
       case Q4_K:
-        return lanes_from(5, 25);
-      case Q5_K:
+        return lanes_from(3, 21);
       case IQ4_XS:
-        return lanes_from(5, 17);
+        return lanes_from(3, 17);
+      case Q5_K:
+        return lanes_from(4, 13);
       case Q6_K:
         return lanes_from(5, 9);
       case Q4_0:
+      case IQ4_NL:
+        return lanes_from(3, 9);
       case Q4_1:
       case Q5_1:
-      case IQ4_NL:
         return lanes_from(4, 9);
       default:
         return gemm_from(kWideBlocks<F> ? 5 : 3);

@@ -38,11 +38,14 @@ template <class F, class L, int C>
     auto again = block;
     asm volatile("" : "+r"(again.p));  // else what groups have in common stays in registers, and others are spilled
     const auto u = F::template group<Vocabulary, J>(again);
-    if constexpr (F::kScaleStep == 32) {
-      L::template dot<F, 0, 8>(sums, u.q, x, 32 * J, L::template scale<J % 4>(scales.q[J / 4]));
+    constexpr int kFirst = sub_block_of<F>(J, 0), kSecond = sub_block_of<F>(J, 4);
+    if constexpr (kSumsInPairs<F> && requires { L::dot_bytes(sums[0], u.q[0], x.q); }) {
+      dot_lanes_in_pairs<L>(sums, u.q, x, 32 * J, L::template words<kFirst % 4, kSecond % 4>(scales.q[kFirst / 4]));
+    } else if constexpr (kFirst == kSecond) {
+      L::template dot<F, 0, 8>(sums, u.q, x, 32 * J, L::template scale<kFirst % 4>(scales.q[kFirst / 4]));
     } else {
-      L::template dot<F, 0, 4>(sums, u.q, x, 32 * J, L::template scale<2 * J % 4>(scales.q[J / 2]));
-      L::template dot<F, 4, 8>(sums, u.q, x, 32 * J, L::template scale<2 * J % 4 + 1>(scales.q[J / 2]));
+      L::template dot<F, 0, 4>(sums, u.q, x, 32 * J, L::template scale<kFirst % 4>(scales.q[kFirst / 4]));
+      L::template dot<F, 4, 8>(sums, u.q, x, 32 * J, L::template scale<kSecond % 4>(scales.q[kSecond / 4]));
     }
   });
   const auto d = chunk.template scale_pair<L>(0, first_row);
@@ -170,7 +173,8 @@ template <class F, class L, class Source, int C>
   }
 }
 
-/// Sixteen rows at a time as far as `end`, up to Columns columns a pass; the rows after them by `rest`.
+/// Sixteen rows at a time as far as `end`, in passes of nearly as many columns each, up to Columns; the rows after them
+/// by `rest`.
 template <class F, class L, class Source, std::size_t Columns>
 void gemv_in_lanes(const ProductArgs& args, std::size_t end, void (*rest)(const ProductArgs&)) noexcept {
   static constexpr auto kPasses = []<std::size_t... I>(std::index_sequence<I...>) {
@@ -179,9 +183,11 @@ void gemv_in_lanes(const ProductArgs& args, std::size_t end, void (*rest)(const 
   fetch_beginning<F>(args);
   std::size_t row = args.row_begin;
   for (; row + kInterleavedRows <= end; row += kInterleavedRows) {
-    for (std::size_t c = 0; c < args.x.m; c += Columns) {
-      const std::size_t columns = args.x.m - c < Columns ? args.x.m - c : Columns;
+    std::size_t passes = (args.x.m + Columns - 1) / Columns;
+    for (std::size_t c = 0; passes != 0; --passes) {
+      const std::size_t columns = (args.x.m - c + passes - 1) / passes;
       kPasses[columns - 1](args, row, c);
+      c += columns;
     }
   }
   if (row < args.row_end) {

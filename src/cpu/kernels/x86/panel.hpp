@@ -1,13 +1,15 @@
 // Panels: 16 or 32 weight rows of one chunk (256 k), unpacked once for all m and laid out so that a
 // 32-bit broadcast of activations multiplies a register of rows at once.
 //
-//   bytes   u      [k/4][row][4]   unsigned, offset not applied; or signed, with an offset of 128 applied
+//   bytes   u      [k/4][row][4]   unsigned, offset not applied; or signed, with an offset of 128 applied; or with
+//                                  sub-scale and offset applied (folded.hpp)
 //   words   q * s  [k/2][row][2]   signed 16 bits, offset and sub-scale applied
 //
 // The panel and the activations of a tile live in the first-level cache; the unpacking is paid
 // once per chunk and panel, however large m is.
 #pragma once
 
+#include "cpu/kernels/x86/folded.hpp"
 #include "cpu/kernels/x86/panel_order.hpp"
 
 namespace quantlinear::cpu {
@@ -33,6 +35,7 @@ struct BytePanel {
   static constexpr bool kWords = false;
   static constexpr bool kSigned = false;  ///< whether weights have their signs: the offset is applied
   static constexpr bool kOffsetFactors = OffsetFactors;
+  static constexpr bool kFolded = false;  ///< whether sub-scales are applied
   alignas(64) std::uint8_t u[kChunk / 4][Rows][4];
   PanelScales<Rows> scales;
 };
@@ -41,11 +44,16 @@ struct SignedBytePanel : BytePanel<Rows> {
   static constexpr bool kSigned = true;
 };
 template <int Rows>
+struct FoldedBytePanel : BytePanel<Rows> {
+  static constexpr bool kFolded = true;
+};
+template <int Rows>
 struct WordPanel {
   static constexpr std::size_t kRows = Rows;
   static constexpr bool kWords = true;
   static constexpr bool kSigned = true;
   static constexpr bool kOffsetFactors = false;
+  static constexpr bool kFolded = true;
   alignas(64) std::int16_t w[kChunk / 2][Rows][2];
   PanelScales<Rows> scales;
 };
@@ -125,13 +133,19 @@ template <class F, class Panel>
   if constexpr (kSubBlocks == 16) store_transposed(high, out.sub_scale + 8, octet, 8);
 }
 
-/// One group of 32 k of eight rows into a byte panel.
-template <class Panel, class Group>
+/// One group of 32 k of eight rows into a byte panel (the sub-scales of the super-block are in its scales already).
+template <class F, class Panel, class Group>
 [[gnu::always_inline]] inline void pack_bytes(Group group, int g, int octet, Panel& panel) {
   __m256i v[8];
   unroll<8>([&]<int I>() { v[I] = group.template operator()<I>(); });
   transpose8(v);
-  for (int i = 0; i < 8; ++i) store256(panel.u[8 * g + i][8 * octet], v[i]);
+  for (int i = 0; i < 8; ++i) {
+    if constexpr (Panel::kFolded) {
+      const __m256i scale = load256(&panel.scales.sub_scale[sub_block_of<F>(g, i)][8 * octet]);
+      v[i] = Folded<F>::template weights<Rows8Lanes>(v[i], scale);
+    }
+    store256(panel.u[8 * g + i][8 * octet], v[i]);
+  }
 }
 
 /// Which pair of words of a group weights 4i, 4i+1 are in the order of a16 activations: 0..7, 16..23, 8..15, 24..31.
@@ -153,8 +167,7 @@ template <class F, int Rows, class Group>
       __m256i w = _mm256_shuffle_epi8(v[I], bytes);
       if constexpr (F::kOffset != 0) w = _mm256_sub_epi16(w, _mm256_set1_epi16(F::kOffset));
       if constexpr (F::kFamily == Family::super_block) {
-        const int j = F::kScaleStep == 32 ? g : 2 * g + I / 4;
-        w = _mm256_mullo_epi16(w, load256(&panel.scales.sub_scale[j][8 * octet]));
+        w = _mm256_mullo_epi16(w, load256(&panel.scales.sub_scale[sub_block_of<F>(g, I)][8 * octet]));
       }
       return w;
     };
@@ -186,7 +199,7 @@ template <class F, class Panel>
       if constexpr (kWords) {
         pack_words<F>(group, g, octet, panel);
       } else {
-        pack_bytes(group, g, octet, panel);
+        pack_bytes<F>(group, g, octet, panel);
       }
     };
     if constexpr (F::kFamily == Family::super_block) {

@@ -15,7 +15,7 @@ template <class F, class L, class Panel>
   auto& out = panel.scales;
   constexpr int kSubBlocks = 256 / F::kScaleStep;
   const auto scales = F::template lane_scales<RowLanes<L>>(block);
-  if constexpr (!Panel::kWords) {
+  if constexpr (!Panel::kFolded) {
     unroll<kSubBlocks>(
         [&]<int I>() { L::store(&out.sub_scale[I][column], L::template words<I % 4, I % 4>(scales.q[I / 4])); });
   }
@@ -55,12 +55,16 @@ template <class F, class L, class Panel>
       asm volatile("" : "+r"(block.p));  // as in lanes_super
       const auto u = F::template group<Vocabulary, J>(block);
       unroll<8>([&]<int I>() {
+        constexpr int kSubBlock = sub_block_of<F>(J, I);
         if constexpr (!kWords) {
-          const auto bytes = kSignedBytes ? L::bit_xor(u.q[I], L::fill8(128)) : u.q[I];
+          auto bytes = kSignedBytes ? L::bit_xor(u.q[I], L::fill8(128)) : u.q[I];
+          if constexpr (Panel::kFolded) {
+            const auto scale = L::template words<kSubBlock % 4, kSubBlock % 4>(scales.q[kSubBlock / 4]);
+            bytes = Folded<F>::template weights<L>(bytes, scale);
+          }
           L::store(panel.u[8 * g + I][column], bytes);
         } else {
           constexpr int kPair = a16_pair(I);
-          constexpr int kSubBlock = F::kScaleStep == 32 ? J : 2 * J + I / 4;
           const auto offset = L::fill16(F::kOffset);
           auto low = L::sub_words(L::low_words(u.q[I]), offset);
           auto high = L::sub_words(L::high_words(u.q[I]), offset);

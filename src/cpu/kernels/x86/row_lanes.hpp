@@ -10,6 +10,12 @@
 namespace quantlinear::cpu {
 namespace {
 
+/// Which sub-block of a super-block the i-th four weights of group g are in.
+template <class F>
+constexpr int sub_block_of(int g, int i) {
+  return F::kScaleStep == 32 ? g : 2 * g + i / 4;
+}
+
 /// Operations on registers of 8 rows.
 struct Rows8Lanes {
   using Reg = __m256i;
@@ -41,9 +47,11 @@ struct Rows8Lanes {
   /// Bytes 0 and 1, or 2 and 3, of each dword as unsigned words.
   static Reg low_words(Reg a) { return _mm256_shuffle_epi8(a, table(byte_pattern(0, 0x80, 1, 0x80))); }
   static Reg high_words(Reg a) { return _mm256_shuffle_epi8(a, table(byte_pattern(2, 0x80, 3, 0x80))); }
-  /// 16 bytes of rows 0 and 4, `stride` apart; the dwords, qwords of two such, in turn.
-  static Reg load_fours(const std::uint8_t* p, std::size_t stride) {
-    return _mm256_inserti128_si256(_mm256_castsi128_si256(load128(p)), load128(p + 4 * stride), 1);
+  /// 16 bytes at p of rows I and I + 4; the dwords, qwords of two such, in turn.
+  template <int I>
+  [[gnu::always_inline]] static Reg load_fours(const std::uint8_t* p, const Rows8& rows) {
+    const __m128i low = load128(rows.row<I>(p)), high = load128(rows.row<I + 4>(p));
+    return _mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1);
   }
   static Reg low_dwords(Reg a, Reg b) { return _mm256_unpacklo_epi32(a, b); }
   static Reg high_dwords(Reg a, Reg b) { return _mm256_unpackhi_epi32(a, b); }
@@ -56,6 +64,8 @@ struct Rows8Lanes {
   static Reg sub(Reg a, Reg b) { return _mm256_sub_epi32(a, b); }
   static Reg multiply(Reg a, Reg b) { return _mm256_mullo_epi32(a, b); }
   static Reg multiply_add_words(Reg acc, Reg a, Reg b) { return add(acc, _mm256_madd_epi16(a, b)); }
+  /// The low halves of the dwords of a and b, as words in turn.
+  static Reg low_halves(Reg a, Reg b) { return _mm256_blend_epi16(a, _mm256_slli_epi32(b, 16), 0xaa); }
   /// Bytes B and C of each dword as int16 (low, high), sign extended.
   template <int B, int C>
   static Reg words(Reg quad) {
@@ -144,7 +154,7 @@ template <class L, class F, int Begin, int End, int C, class Scale>
   for (int c = 0; c < C; ++c) sums[c] = L::zero();
   unroll<End - Begin>([&]<int I>() __attribute__((always_inline)) {
     for (int c = 0; c < C; ++c) {
-      sums[c] = L::dot_bytes(sums[c], u[Begin + I], L::broadcast(x.column(c) + at + 4 * (Begin + I)));
+      sums[c] = L::dot_bytes(sums[c], u[Begin + I], x.column(c) + at + 4 * (Begin + I));
       if constexpr (C > 1) asm volatile("" : "+v"(sums[c]));
     }
   });
@@ -155,6 +165,26 @@ template <class L, class F, int Begin, int End, int C, class Scale>
       totals[c] = L::add(totals[c], L::multiply(sums[c], scale));
     }
   }
+}
+
+/// Whether sums of 16 products fit int16, so that two of them side by side are multiplied by their sub-scales at once.
+template <class F>
+inline constexpr bool kSumsInPairs = F::kMaxScale > 1 && 16 * 127 * F::kMaxU <= 32767;
+
+/// totals[c] += the products of 32 weights, times words of `scales`: the low ones those of the first 16.
+template <class L, int C>
+[[gnu::always_inline]] inline void dot_lanes_in_pairs(typename L::Reg (&totals)[C], const typename L::Reg (&u)[8],
+                                                      const ChunkX<A8Meta>& x, int at, typename L::Reg scales) {
+  typename L::Reg sums[C], more[C];
+  for (int c = 0; c < C; ++c) sums[c] = more[c] = L::zero();
+  unroll<4>([&]<int I>() __attribute__((always_inline)) {
+    for (int c = 0; c < C; ++c) {
+      sums[c] = L::dot_bytes(sums[c], u[I], x.column(c) + at + 4 * I);
+      more[c] = L::dot_bytes(more[c], u[I + 4], x.column(c) + at + 4 * I + 16);
+      if constexpr (C > 1) asm volatile("" : "+v"(sums[c]), "+v"(more[c]));
+    }
+  });
+  for (int c = 0; c < C; ++c) totals[c] = L::multiply_add_words(totals[c], L::low_halves(sums[c], more[c]), scales);
 }
 
 #if defined(__AVXVNNI__)
@@ -168,7 +198,10 @@ struct AvxVnniLanes : Rows8Lanes {
     return dword<B>(quad);
   }
   static int one() { return 1; }
-  static Reg dot_bytes(Reg acc, Reg u, Reg a) { return _mm256_dpbusd_avx_epi32(acc, u, a); }
+  /// acc + sums of four u times the four values at a.
+  static Reg dot_bytes(Reg acc, Reg u, const std::int8_t* a) { return _mm256_dpbusd_avx_epi32(acc, u, broadcast(a)); }
+  /// acc + sums of two w times the two values at a.
+  static Reg dot_words(Reg acc, Reg w, const std::int8_t* a) { return _mm256_dpwssd_avx_epi32(acc, w, broadcast(a)); }
   template <class F, int Begin, int End, int C>
   [[gnu::always_inline]] static void dot(Reg (&totals)[C], const Reg (&u)[8], const ChunkX<A8Meta>& x, int at,
                                          auto scale) {
@@ -211,12 +244,13 @@ struct Avx512Lanes {
   static Reg sub_words(Reg a, Reg b) { return _mm512_sub_epi16(a, b); }
   static Reg low_words(Reg a) { return _mm512_shuffle_epi8(a, table(Rows8Lanes::byte_pattern(0, 0x80, 1, 0x80))); }
   static Reg high_words(Reg a) { return _mm512_shuffle_epi8(a, table(Rows8Lanes::byte_pattern(2, 0x80, 3, 0x80))); }
-  static Reg load_fours(const std::uint8_t* p, std::size_t stride) {
-    // Masked broadcasts from memory are loads without shuffles.
-    Reg v = _mm512_castsi128_si512(load128(p));
-    v = _mm512_mask_broadcast_i32x4(v, 0x00f0, load128(p + 4 * stride));
-    v = _mm512_mask_broadcast_i32x4(v, 0x0f00, load128(p + 8 * stride));
-    return _mm512_mask_broadcast_i32x4(v, 0xf000, load128(p + 12 * stride));
+  /// Of rows I, I + 4, I + 8 and I + 12. Halves first: an insertion into 256 bits takes half as long as one into 512.
+  template <int I>
+  [[gnu::always_inline]] static Reg load_fours(const std::uint8_t* p, const Rows8& rows) {
+    const std::uint8_t* p8 = p + 8 * rows.stride;
+    asm("" : "+r"(p8));
+    const __m256i low = Rows8Lanes::load_fours<I>(p, rows), high = Rows8Lanes::load_fours<I>(p8, rows);
+    return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
   }
   static Reg low_dwords(Reg a, Reg b) { return _mm512_unpacklo_epi32(a, b); }
   static Reg high_dwords(Reg a, Reg b) { return _mm512_unpackhi_epi32(a, b); }
@@ -233,6 +267,7 @@ struct Avx512Lanes {
   static Reg sub(Reg a, Reg b) { return _mm512_sub_epi32(a, b); }
   static Reg multiply(Reg a, Reg b) { return _mm512_mullo_epi32(a, b); }
   static Reg multiply_add_words(Reg acc, Reg a, Reg b) { return _mm512_dpwssd_epi32(acc, a, b); }
+  static Reg low_halves(Reg a, Reg b) { return _mm512_mask_blend_epi16(0xaaaaaaaa, a, _mm512_slli_epi32(b, 16)); }
   template <int B, int C>
   static Reg words(Reg quad) {
     return _mm512_srai_epi16(_mm512_shuffle_epi8(quad, table(Rows8Lanes::byte_pattern(0x80, B, 0x80, C))), 8);
@@ -265,7 +300,15 @@ struct Avx512Lanes {
     return dword<B>(quad);
   }
   static int one() { return 1; }
-  static Reg dot_bytes(Reg acc, Reg u, Reg a) { return _mm512_dpbusd_epi32(acc, u, a); }
+  // In assembly, because GCC 12 broadcasts in an instruction of its own: a sixth of all, in loops of thousands.
+  [[gnu::always_inline]] static Reg dot_bytes(Reg acc, Reg u, const std::int8_t* a) {
+    asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(acc) : "v"(u), "m"(*reinterpret_cast<const std::int8_t(*)[4]>(a)));
+    return acc;
+  }
+  [[gnu::always_inline]] static Reg dot_words(Reg acc, Reg w, const std::int8_t* a) {
+    asm("vpdpwssd %2%{1to16%}, %1, %0" : "+v"(acc) : "v"(w), "m"(*reinterpret_cast<const std::int8_t(*)[4]>(a)));
+    return acc;
+  }
   template <class F, int Begin, int End, int C>
   [[gnu::always_inline]] static void dot(Reg (&totals)[C], const Reg (&u)[8], const ChunkX<A8Meta>& x, int at,
                                          auto scale) {

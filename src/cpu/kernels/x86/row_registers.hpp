@@ -47,10 +47,11 @@ struct Ymm {
 };
 #endif
 
-/// Two registers of One. Columns: of a tile with one accumulator (a pair of registers) per column; ColumnsTwice: with
-/// two of them.
-template <class One, int Columns, int ColumnsTwice>
+/// Two registers of One; L: the same rows in one register. Columns: of a tile with one accumulator (a pair of
+/// registers) per column; ColumnsTwice: with two of them.
+template <class One, class L, int Columns, int ColumnsTwice>
 struct RowRegisters {
+  using Lanes = L;
   static constexpr int kRows = 2 * One::kLanes;
   static constexpr int kColumns = Columns, kColumnsTwice = ColumnsTwice;
   using Broadcast = typename One::Int;
@@ -91,10 +92,10 @@ struct RowRegisters {
 
 #if defined(__AVX512VNNI__)
 /// 24 accumulators, the weights and an activation are 27 of 32 registers.
-using ZmmRows = RowRegisters<Zmm, 12, 6>;
+using ZmmRows = RowRegisters<Zmm, Avx512Lanes, 12, 6>;
 #endif
 #if defined(__AVXVNNI__)
-using YmmRows = RowRegisters<Ymm, 4, 4>;
+using YmmRows = RowRegisters<Ymm, AvxVnniLanes, 4, 4>;
 #endif
 
 }  // namespace

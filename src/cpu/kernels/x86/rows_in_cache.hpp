@@ -9,12 +9,13 @@
 namespace quantlinear::cpu {
 namespace {
 
-/// 16 bytes of each row of a register, `stride` apart, to four registers of dwords: row by row side by side, one plane
-/// (RowLanes::kPlane) further with each.
+/// 16 bytes of each row of a register, at p of the first, to four registers of dwords: row by row side by side, one
+/// plane (RowLanes::kPlane) further with each.
 template <class L>
-[[gnu::always_inline]] inline void interleave_16_bytes(const std::uint8_t* p, std::size_t stride, std::uint8_t* out) {
-  const auto r0 = L::load_fours(p, stride), r1 = L::load_fours(p + stride, stride);
-  const auto r2 = L::load_fours(p + 2 * stride, stride), r3 = L::load_fours(p + 3 * stride, stride);
+[[gnu::always_inline]] inline void interleave_16_bytes(const std::uint8_t* p, const Rows8& rows, std::uint8_t* out) {
+  asm("" : "+r"(p));  // else compilers keep a pointer for each row, more than there are registers
+  const auto r0 = L::template load_fours<0>(p, rows), r1 = L::template load_fours<1>(p, rows);
+  const auto r2 = L::template load_fours<2>(p, rows), r3 = L::template load_fours<3>(p, rows);
   const auto a = L::low_dwords(r0, r1), b = L::high_dwords(r0, r1);
   const auto c = L::low_dwords(r2, r3), d = L::high_dwords(r2, r3);
   constexpr std::size_t kPlane = RowLanes<L>::kPlane;
@@ -32,6 +33,7 @@ class RowsInCache {
   template <class L>
   [[gnu::always_inline]] InterleavedChunk<F> take(const std::uint8_t* p, std::size_t stride, int groups) {
     constexpr int kGroups = F::kBlockElements / 32;
+    const Rows8 rows(p, stride, 0, 8);
     for (std::size_t b = 0; static_cast<int>(b) * kGroups < groups; ++b) {
       const std::uint8_t* block = p + b * F::kBlockBytes;
       if constexpr (Chunk::kApart != 0) take_scales(block + F::kScaleAt, stride, scales_ + b * Chunk::kScaleBytes);
@@ -40,7 +42,7 @@ class RowsInCache {
         // The last sixteen bytes overlap those before them where the block is no multiple of 16.
         unroll<(kBytes + 15) / 16>([&]<int I>() __attribute__((always_inline)) {
           constexpr int kAt = 16 * I + 16 <= kBytes ? 16 * I : kBytes - 16;
-          interleave_16_bytes<L>(block + row * stride + kFirst + kAt, stride,
+          interleave_16_bytes<L>(block + row * stride + kFirst + kAt, rows,
                                  words_ + b * Chunk::kWordBytes + 4 * row + kInterleavedRows * kAt);
         });
       }
