@@ -68,6 +68,13 @@ struct Ahead {
 
 inline constexpr std::size_t kPage = 4096;
 
+/// Whether these are kernels of AVX-512: faster, on cores with second-level caches of 1 MiB or more.
+#if defined(__AVX512F__)
+inline constexpr bool kAvx512 = true;
+#else
+inline constexpr bool kAvx512 = false;
+#endif
+
 /// A chunk of one row in the file.
 template <class F>
 inline constexpr std::size_t kRowChunkBytes = kChunk / F::kBlockElements * F::kBlockBytes;
@@ -78,21 +85,14 @@ inline constexpr bool kSmallBlocksOfBytes = F::kFamily == Family::small_block &&
 
 /// Where weights are fetched to, by who reads them. A core of Zen 4 has few lines on their way to its first-level
 /// cache, then it waits; more go to the second level. But what waits for its operations rather than for memory finds
-/// its weights faster in the first level. Measured on Zen 4, for AVX-512; the kernels of AVX2 were measured on Zen 3
-/// and keep to the first level.
+/// its weights faster in the first level. Measured on Zen 4; on Zen 3, whose memory was slower, neither was better.
 ///
 /// Where a kernel is faster than memory, more is fetched than can be on its way, and what finds no room is dropped. So
 /// each line is fetched several times on its way (Times): one core reads 34 to 39 GB/s then instead of 24 to 30.
 /// Fetching takes time, too: the faster a kernel, and the more bytes its weights have, the more often it pays.
 template <class F>
 struct FetchTo {
-  static constexpr CacheLevel second_if(bool second) {
-#if defined(__AVX512F__)
-    return second ? CacheLevel::second : CacheLevel::first;
-#else
-    return static_cast<void>(second), CacheLevel::first;
-#endif
-  }
+  static constexpr CacheLevel second_if(bool second) { return second ? CacheLevel::second : CacheLevel::first; }
   static constexpr std::size_t kBytes = kRowChunkBytes<F>;  ///< of 256 weights
   static constexpr bool kSuper = F::kFamily == formats::Family::super_block;
   /// Not those of code books, ternary ones and floats of eight bits or less.
@@ -108,16 +108,16 @@ struct FetchTo {
   template <int Columns>
   static constexpr CacheLevel kLanesInFile =
       second_if(kSuper && kPlain && (Columns <= 2 || kBytes > 144 || (kBytes > 128 && Columns < 8)));
-  static constexpr CacheLevel kInterleaved = second_if(true);
+  static constexpr CacheLevel kInterleaved = CacheLevel::second;
   /// Chosen for weights from memory; those in a cache are read more slowly the more often they are fetched.
   template <int Columns>
   static constexpr int kInterleavedTimes = [] {
-    if (kInterleaved == CacheLevel::first) return 1;
+    if (!kAvx512) return kSmallBlocksOfBytes<F> && Columns == 1 ? 5 : 1;
     if (kSmallBlocksOfBytes<F>) return Columns <= 3 ? 5 : (Columns == 4 ? 4 : 3);
     if (kBytes <= 128 || Columns > 2) return 1;
     return Columns == 1 ? 4 : 3;
   }();
-  static constexpr CacheLevel kInterleavedPanels = second_if(true);
+  static constexpr CacheLevel kInterleavedPanels = CacheLevel::second;
   static constexpr CacheLevel kPanels = second_if(kPlain && (!kSuper || kBytes > 128));
   /// Floats read eight rows side by side. None: the hardware follows them by itself, where rows are a page or more.
   template <int Columns>
@@ -128,20 +128,13 @@ struct FetchTo {
 /// (where streams of rows that end within a chunk fetch a part of them twice), Zen 3.
 template <class F>
 [[gnu::always_inline]] inline bool short_rows(const ProductArgs& args) {
-#if defined(__AVX512F__)
-  return args.in_features % kChunk != 0 && args.row_bytes < 2048;
-#else
+  if (kAvx512) return args.in_features % kChunk != 0 && args.row_bytes < 2048;
   return args.row_bytes <= (kSmallBlocksOfBytes<F> ? 3072 : 1024);
-#endif
 }
 
 /// How far ahead streams of single rows are, in bytes. Measured likewise.
-[[gnu::always_inline]] inline std::size_t stream_distance([[maybe_unused]] std::size_t row_bytes) {
-#if defined(__AVX512F__)
-  return row_bytes < 2048 ? 4096 : 8192;
-#else
-  return 4096;
-#endif
+[[gnu::always_inline]] inline std::size_t stream_distance(std::size_t row_bytes) {
+  return row_bytes >= 2048 ? 8192 : 4096;
 }
 
 /// How far ahead of the chunk at hand interleaved weights are fetched. Of a small matrix there is less to fetch: a
@@ -176,12 +169,7 @@ class RowsAhead {
  public:
   std::size_t step;
 
-  // Second-level caches have 1 MiB or more where there is AVX-512.
-#if defined(__AVX512F__)
-  static constexpr std::size_t kEnough = 32768, kMost = 262144;
-#else
-  static constexpr std::size_t kEnough = 16384, kMost = 131072;
-#endif
+  static constexpr std::size_t kEnough = 32768, kMost = kAvx512 ? 262144 : 131072;
 
   template <class F>
   static RowsAhead of(const ProductArgs& args, std::size_t rows) {
