@@ -30,14 +30,32 @@ struct Isa {
   template <Interleavable F>
     requires(!kSeveralFields<F>)
   static constexpr ProductKernel interleaved() {
-    constexpr UsedFrom kFrom = F::kFamily == Family::super_block
-                                   ? UsedFrom{.lanes = 1, .gemm = F::kMaxU > 128 ? 4 : 5}
-                                   : UsedFrom{.lanes = 1, .gemm = kWholeBytes<F> ? 25 : 9, .lane_columns = 8};
+    constexpr std::size_t kGemm = [] {
+      using enum GgufQuantType;
+      switch (F::kType) {
+        case Q5_0:
+          return 3;
+        case Q2_K:
+        case IQ4_XS:
+          return 7;
+        case Q5_1:
+        case TQ2_0:
+          return 9;
+        case Q4_K:
+          return 10;
+        case Q8_0:
+          return 25;
+        default:
+          return 17;
+      }
+    }();
+    constexpr UsedFrom kFrom{.lanes = 1, .gemm = kGemm, .lane_columns = 8};
     return interleaved_product<F, Avx2Dot, ByteTile<F>, kFrom>();
   }
 
  private:
-  /// Measured on Zen 3, weights beyond the last-level cache (docs/performance.md).
+  /// Measured on Zen 4 (those of types that are not interleaved on Zen 3), weights beyond the last-level cache
+  /// (docs/performance.md).
   template <class F, Precision P>
   static constexpr UsedFrom used_from() {
     constexpr bool kSuper = F::kFamily == Family::super_block, kByRows = kSuper && !Interleavable<F>;
@@ -51,15 +69,18 @@ struct Isa {
     if (P == Precision::a16) return gemm_from(kByRows ? 5 : kSeveralFields<F> ? 4 : 3);
     switch (F::kType) {
       case Q2_K:
-      case TQ2_0:
+        return lanes_from(1, 6);
       case IQ4_XS:
-        return gemm_from(4);
+        return lanes_from(3, 6);
+      case Q4_K:
+        return lanes_from(5, 6);
+      case TQ2_0:
+        return lanes_from(3, 8);
       case Q3_K:
       case Q6_K:
+        return gemm_from(4);
       case TQ1_0:
         return gemm_from(6);
-      case Q4_K:
-        return gemm_from(8);
       case Q5_K:
         return gemm_from(9);
       case Q5_0:
@@ -67,10 +88,10 @@ struct Isa {
         return gemm_from(5);
       case Q4_1:
       case Q5_1:
+      case IQ4_NL:
         return lanes_from(3, 9);
       case Q4_0:
-      case IQ4_NL:
-        return lanes_from(4, 8);
+        return lanes_from(4, 9);
       case Q8_0:
         return lanes_from(5, 9);
       default:
