@@ -23,7 +23,7 @@ struct Isa {
     } else if constexpr (P == Precision::a16) {
       return integer_product<F, P, Avx2Dot, Avx2WordTile<F>, used_from<F, P>()>();
     } else {
-      return integer_product<F, P, Avx2Dot, ByteTile<F>, used_from<F, P>()>();
+      return integer_product<F, P, Avx2Dot, A8Tile<F>, used_from<F, P>()>();
     }
   }
 
@@ -39,6 +39,7 @@ struct Isa {
         case IQ4_XS:
           return 7;
         case Q5_1:
+        case IQ4_NL:
         case TQ2_0:
           return 9;
         case Q4_K:
@@ -50,7 +51,7 @@ struct Isa {
       }
     }();
     constexpr UsedFrom kFrom{.lanes = 1, .gemm = kGemm, .lane_columns = 8};
-    return interleaved_product<F, Avx2Dot, ByteTile<F>, kFrom>();
+    return interleaved_product<F, Avx2Dot, A8Tile<F>, kFrom>();
   }
 
  private:
@@ -93,14 +94,15 @@ struct Isa {
       case Q4_0:
         return lanes_from(4, 9);
       case Q8_0:
-        return lanes_from(5, 9);
+        return lanes_from(5, 7);
       default:
         return gemm_from(Avx2Dot::kAhead<F, A8Meta> ? 9 : kSuper ? 5 : 3);  // code books: 9
     }
   }
 
+  /// Two products of bytes beyond 128 do not fit int16: those weights, and the values they meet, become words.
   template <class F>
-  using ByteTile = std::conditional_t<F::kMaxU <= 128, Avx2ByteTile<F>, Avx2SignedByteTile<F>>;
+  using A8Tile = std::conditional_t<F::kMaxU <= 128, Avx2ByteTile<F>, Avx2WordTile<F>>;
 };
 
 }  // namespace

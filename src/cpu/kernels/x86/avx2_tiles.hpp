@@ -5,8 +5,8 @@
 //   kSteps = 32767 / (2 * 127 * kMaxU): 8 for 4-bit, 4 for 5-bit, 2 for 6-bit weights.
 // Where weights have an offset, a sum begins with what that adds too much (A8PairMeta). Addition wraps around, so only
 // the sum of (u - offset) * a has to fit in the end: 8 for Q5_0, 4 for Q6_K; and nothing is left to be taken off.
-// Signed bytes: products that do not fit int16 in pairs are widened one by one.
-// Words (vpmaddwd): weights already carry offset and sub-scale; nothing but multiply-add.
+// Words (vpmaddwd): weights already carry offset and sub-scale; nothing but multiply-add. Of a16, and of a8 where two
+// products of bytes do not fit int16: 2 multiplies per 32 products, where signs (vpsignb) would make it 3.
 #pragma once
 
 #include "cpu/kernels/x86/panel.hpp"
@@ -182,67 +182,6 @@ struct Avx2ByteTile {
             }
           }
         }
-      }
-    }
-  }
-};
-
-/// Bytes with signs, of weights with an offset of 128: two products of bytes beyond 128 do not fit int16, so the sign
-/// of the weights goes to the activations, and products are widened one by one.
-template <class F>
-struct Avx2SignedByteTile {
-  using Panel = SignedBytePanel<16>;
-  using Meta = A8Meta;
-  static constexpr int kColumns = 4;
-  static constexpr int kTurn = F::kFamily == Family::super_block ? 4 : 8;  ///< steps in a turn of the loop
-
-  /// total[c] = sum over steps of 4 k from k4 on of scale * products.
-  template <int C>
-  [[gnu::always_inline]] static void accumulate(const Panel& panel, int k4, int end, const ChunkX<A8Meta>& x,
-                                                __m256i (&total)[C][2], const auto& scale_of) {
-    __m256i sum[C][2];
-    clear(sum);
-#pragma GCC unroll 1
-    for (; k4 < end; k4 += kTurn) {
-#pragma GCC unroll 8
-      for (int step = 0; step < kTurn; ++step) {
-        const __m256i w0 = load256(panel.u[k4 + step][0]), w1 = load256(panel.u[k4 + step][8]);
-        const __m256i magnitude0 = _mm256_abs_epi8(w0), magnitude1 = _mm256_abs_epi8(w1);
-#pragma GCC unroll 8
-        for (int c = 0; c < C; ++c) {
-          const __m256i a = broadcast32(x.column(c) + 4 * (k4 + step));
-          __m256i a0 = _mm256_sign_epi8(a, w0), a1 = _mm256_sign_epi8(a, w1);
-          keep_order(a0, a1);
-          add_widened(sum[c][0], sum[c][1], magnitude0, magnitude1, a0, a1, scale_of(k4, 0), scale_of(k4, 1));
-        }
-      }
-    }
-#pragma GCC unroll 8
-    for (int c = 0; c < C; ++c) total[c][0] = sum[c][0], total[c][1] = sum[c][1];
-  }
-
-  template <int C>
-  [[gnu::noinline]] static void chunk(const Panel& panel, int groups, const ChunkX<A8Meta>& x, float* tile) {
-    static_assert(F::kOffset == 128 && F::kScaleStep == 32 && !F::kHasMin);
-    __m256i total[C][2];
-    const PanelScales<16>& s = panel.scales;
-    const auto step = [&](int g) __attribute__((always_inline)) {
-      for (int c = 0; c < C; ++c) {
-        const __m256 da = _mm256_broadcast_ss(&x.meta[c].scale[g]);
-        for (int h = 0; h < 2; ++h) {
-          f32_step(tile + 16 * c + 8 * h, _mm256_mul_ps(_mm256_load_ps(&s.d[g][8 * h]), da), total[c][h]);
-        }
-      }
-    };
-    if constexpr (F::kFamily == Family::super_block) {
-      accumulate<C>(panel, 0, kChunk / 4, x, total,
-                    [&](int k4, int h) { return load256(&s.sub_scale[k4 / 8][8 * h]); });
-      step(0);
-    } else {
-      for (int g = 0; g < groups; ++g) {
-        keep_in_memory();
-        accumulate<C>(panel, 8 * g, 8 * g + 8, x, total, [](int, int) { return _mm256_set1_epi16(1); });
-        step(g);
       }
     }
   }

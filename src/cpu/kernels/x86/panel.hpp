@@ -1,7 +1,7 @@
 // Panels: 16 or 32 weight rows of one chunk (256 k), unpacked once for all m and laid out so that a
 // 32-bit broadcast of activations multiplies a register of rows at once.
 //
-//   bytes   u      [k/4][row][4]   unsigned, offset not applied; or signed, with an offset of 128 applied; or with
+//   bytes   u      [k/4][row][4]   unsigned, offset not applied; or with
 //                                  sub-scale and offset applied (folded.hpp)
 //   words   q * s  [k/2][row][2]   signed 16 bits, offset and sub-scale applied
 //
@@ -33,15 +33,10 @@ template <int Rows, bool OffsetFactors = false>
 struct BytePanel {
   static constexpr std::size_t kRows = Rows;
   static constexpr bool kWords = false;
-  static constexpr bool kSigned = false;  ///< whether weights have their signs: the offset is applied
   static constexpr bool kOffsetFactors = OffsetFactors;
   static constexpr bool kFolded = false;  ///< whether sub-scales are applied
   alignas(64) std::uint8_t u[kChunk / 4][Rows][4];
   PanelScales<Rows> scales;
-};
-template <int Rows>
-struct SignedBytePanel : BytePanel<Rows> {
-  static constexpr bool kSigned = true;
 };
 template <int Rows>
 struct FoldedBytePanel : BytePanel<Rows> {
@@ -51,7 +46,6 @@ template <int Rows>
 struct WordPanel {
   static constexpr std::size_t kRows = Rows;
   static constexpr bool kWords = true;
-  static constexpr bool kSigned = true;
   static constexpr bool kOffsetFactors = false;
   static constexpr bool kFolded = true;
   alignas(64) std::int16_t w[kChunk / 2][Rows][2];
@@ -189,13 +183,7 @@ template <class F, class Panel>
     auto fetch = ahead_of_panel<F, Panel::kRows>(args, panel_at, ahead, start - first);
     const auto pack_group = [&]<int J>(std::size_t at, int g) {
       fetch.share();
-      const auto group = [&]<int I>() {
-        if constexpr (Panel::kSigned && !kWords) {
-          return _mm256_xor_si256(F::template group<SignedLookups, J>(rows.row[I] + at), V::fill(128));
-        } else {
-          return F::template group<V, J>(rows.row[I] + at);
-        }
-      };
+      const auto group = [&]<int I>() { return F::template group<V, J>(rows.row[I] + at); };
       if constexpr (kWords) {
         pack_words<F>(group, g, octet, panel);
       } else {

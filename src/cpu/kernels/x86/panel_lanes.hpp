@@ -45,8 +45,8 @@ template <class F, class L, class Panel>
 template <class F, class L, class Panel>
 [[gnu::noinline, gnu::flatten]] void pack_lanes(const InterleavedChunk<F>& chunk, int groups, auto ahead,
                                                 std::size_t first, Panel& panel) {
-  constexpr bool kWords = Panel::kWords, kSignedBytes = Panel::kSigned && !kWords;
-  using Vocabulary = std::conditional_t<kSignedBytes, SignedRowLanes<L>, RowLanes<L>>;
+  constexpr bool kWords = Panel::kWords;
+  using Vocabulary = RowLanes<L>;
 #pragma GCC unroll 1
   for (std::size_t row = 0; row < kInterleavedRows; row += L::kRows) {
     const std::size_t column = first + row;
@@ -57,7 +57,7 @@ template <class F, class L, class Panel>
       unroll<8>([&]<int I>() {
         constexpr int kSubBlock = sub_block_of<F>(J, I);
         if constexpr (!kWords) {
-          auto bytes = kSignedBytes ? L::bit_xor(u.q[I], L::fill8(128)) : u.q[I];
+          auto bytes = u.q[I];
           if constexpr (Panel::kFolded) {
             const auto scale = L::template words<kSubBlock % 4, kSubBlock % 4>(scales.q[kSubBlock / 4]);
             bytes = Folded<F>::template weights<L>(bytes, scale);

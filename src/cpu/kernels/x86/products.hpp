@@ -41,6 +41,8 @@ struct IntegerProduct {
 
   static ActivationSpec activations(std::size_t m) {
     ActivationSpec spec = activation_spec<F, P>();
+    // The same values, as words where panels are.
+    if (m >= From.gemm && Tile::Panel::kWords) spec.precision = Precision::a16;
     if constexpr (requires { Tile::kPairStep; }) {
       if (m >= From.gemm && Tile::kPairStep != 0) {
         spec.offset = static_cast<std::uint8_t>(F::kOffset);
