@@ -87,12 +87,12 @@ struct Isa {
       case Q5_0:
       case MXFP4:
         return gemm_from(5);
+      case IQ4_NL:
+        return lanes_from(2, 9);
+      case Q4_0:
       case Q4_1:
       case Q5_1:
-      case IQ4_NL:
         return lanes_from(3, 9);
-      case Q4_0:
-        return lanes_from(4, 9);
       case Q8_0:
         return lanes_from(5, 7);
       default:

@@ -90,10 +90,15 @@ struct Avx512Isa {
       case Q6_K:
         return lanes_from(5, 9);
       case Q4_0:
+        return lanes_from(2, 11);
       case IQ4_NL:
-        return lanes_from(3, 9);
+        return lanes_from(2, 13);
       case Q4_1:
+        return lanes_from(2, 10);
+      case Q5_0:
       case Q5_1:
+        return lanes_from(3, 9);
+      case Q8_0:
         return lanes_from(4, 9);
       default:
         return gemm_from(kWideBlocks<F> ? 5 : 3);

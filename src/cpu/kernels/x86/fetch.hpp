@@ -107,7 +107,7 @@ struct FetchTo {
   static constexpr CacheLevel kSixteenRows = second_if(kSmallBlocksOfBytes<F> || Columns <= (kPlain ? 2 : 1));
   template <int Columns>
   static constexpr CacheLevel kLanesInFile =
-      second_if(kSuper && kPlain && (Columns <= 2 || kBytes > 144 || (kBytes > 128 && Columns < 8)));
+      second_if(!kSuper || (kPlain && (Columns <= 2 || kBytes > 144 || (kBytes > 128 && Columns < 8))));
   static constexpr CacheLevel kInterleaved = CacheLevel::second;
   /// Chosen for weights from memory; those in a cache are read more slowly the more often they are fetched.
   template <int Columns>

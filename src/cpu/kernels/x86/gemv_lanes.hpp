@@ -121,7 +121,8 @@ class LanesInFile {
   LanesInFile(const ProductArgs& args, std::size_t row)
       : start_(args.weights + row * args.row_bytes),
         row_bytes_(args.row_bytes),
-        stream_(RowsAhead::of<F>(args, kInterleavedRows, kSmallBlocksOfBytes<F> ? 4096 : 1024)) {}
+        stream_(RowsAhead::of<F>(args, kInterleavedRows,
+                                 kSmallBlocksOfBytes<F> ? stream_distance(args.row_bytes) : 4096)) {}
   InterleavedChunk<F> chunk(std::size_t chunk, int groups) {
     return rows_.template take<L>(start_ + chunk * kChunkBytes, row_bytes_, groups);
   }
