@@ -9,6 +9,7 @@
 //   a16   int16   values[chunk][m][256]   meta A16Meta[chunk][m]
 //         Within each 32 the order is 0..7, 16..23, 8..15, 24..31: what a byte-to-word unpack of
 //         32 weights gives on x86 in two instructions. Exact integer sums do not care.
+//         Values of a8 are stored like this, too, where a kernel multiplies words (max_q tells them apart).
 //   a16, planes   uint8 low[256], int8 high[256] for each [chunk][m], value = 256 * high + low, in order
 //
 // x is about scale * q with integer q, |q| <= max_q. One scale per `block` values: 256 where the

@@ -1,8 +1,7 @@
 // Panels: 16 or 32 weight rows of one chunk (256 k), unpacked once for all m and laid out so that a
 // 32-bit broadcast of activations multiplies a register of rows at once.
 //
-//   bytes   u      [k/4][row][4]   unsigned, offset not applied; or with
-//                                  sub-scale and offset applied (folded.hpp)
+//   bytes   u      [k/4][row][4]   unsigned, offset not applied; or with sub-scale and offset applied (folded.hpp)
 //   words   q * s  [k/2][row][2]   signed 16 bits, offset and sub-scale applied
 //
 // The panel and the activations of a tile live in the first-level cache; the unpacking is paid
