@@ -80,7 +80,7 @@ struct Avx512Isa {
       case Q3_K:
         return lanes_from(2, 13);
       case TQ2_0:
-        return lanes_from(3, 25);
+        return lanes_from(1, 25);
       case Q4_K:
         return lanes_from(3, 21);
       case IQ4_XS:

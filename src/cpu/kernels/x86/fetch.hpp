@@ -95,9 +95,10 @@ struct FetchTo {
   static constexpr CacheLevel second_if(bool second) { return second ? CacheLevel::second : CacheLevel::first; }
   static constexpr std::size_t kBytes = kRowChunkBytes<F>;  ///< of 256 weights
   static constexpr bool kSuper = F::kFamily == formats::Family::super_block;
-  /// Not those of code books, ternary ones and floats of eight bits or less.
-  static constexpr bool kPlain = kBytes > 80 &&
-                                 (F::kFamily == formats::Family::float_weight || requires { F::kScaleAt; });
+  /// Not those of code books, of less than two bits, and NVFP4.
+  static constexpr bool kPlain =
+      kBytes > 60 &&
+      (F::kFamily == formats::Family::float_weight || requires { F::kScaleAt; } || requires { F::kExponentAt; });
 
   static constexpr CacheLevel kGemv = second_if(kPlain);
   static constexpr bool kGemvTwice = kGemv == CacheLevel::second && kSuper && kBytes > 200;
@@ -118,7 +119,7 @@ struct FetchTo {
     return Columns == 1 ? 4 : 3;
   }();
   static constexpr CacheLevel kInterleavedPanels = CacheLevel::second;
-  static constexpr CacheLevel kPanels = second_if(kPlain && (!kSuper || kBytes > 128));
+  static constexpr CacheLevel kPanels = second_if(kPlain && (!kSuper || kBytes > (kAvx512 ? 128 : 100)));
   /// Floats read eight rows side by side. None: the hardware follows them by itself, where rows are a page or more.
   template <int Columns>
   static constexpr int kFloatTimes = kGemv == CacheLevel::first ? 0 : (Columns == 1 ? 5 : 3);
