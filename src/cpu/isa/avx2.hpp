@@ -50,11 +50,14 @@ struct Isa {
           return 17;
       }
     }();
-    constexpr UsedFrom kFrom{.lanes = 1, .gemm = kGemm, .lane_columns = 8};
-    return interleaved_product<F, Avx2Dot, A8Tile<F>, kFrom>();
+    return interleaved_product<F, Avx2Dot, A8Tile<F>, lanes_from(1, kGemm)>();
   }
 
  private:
+  /// No more columns a pass than there are below `gemm`: each number of them is a function of its own.
+  static constexpr UsedFrom lanes_from(std::size_t m, std::size_t gemm) {
+    return {.lanes = m, .gemm = gemm, .lane_columns = gemm <= 8 ? gemm - 1 : 8};
+  }
   /// Measured on Zen 4 (those of types that are not interleaved on Zen 3), weights beyond the last-level cache
   /// (docs/performance.md).
   template <class F, Precision P>
@@ -63,9 +66,6 @@ struct Isa {
     using enum GgufQuantType;
     const auto gemm_from = [](std::size_t m) {
       return UsedFrom{.lanes = m, .gemm = m, .through_cache = F::kType != Q5_K && F::kType != Q6_K};
-    };
-    const auto lanes_from = [](std::size_t m, std::size_t gemm) {
-      return UsedFrom{.lanes = m, .gemm = gemm, .lane_columns = 8};
     };
     if (P == Precision::a16) return gemm_from(kByRows ? 5 : kSeveralFields<F> ? 4 : 3);
     switch (F::kType) {
