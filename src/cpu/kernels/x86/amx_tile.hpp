@@ -29,6 +29,8 @@ class AmxTile {
   static constexpr std::size_t kFewest = kPlanesOfX ? 1 : W::kCount == 1 ? 12 : 20;
 
  public:
+  /// Where a GEMV in lanes ends at the latest: weights of one plane pay early.
+  static constexpr std::size_t kLanesEnd = W::kCount == 1 ? kFewest : ~std::size_t{0};
   using Panel = BytePanel<32>;
   using Meta = std::conditional_t<kPlanesOfX, A16Meta, A8Meta>;
   static constexpr int kColumns = 16;

@@ -55,20 +55,22 @@ struct Avx512Isa {
           return 65;
       }
     }();
-    constexpr UsedFrom kFrom{.lanes = 1, .gemm = kGemm, .lane_columns = 8};
-    return interleaved_product<F, Avx512Dot, typename GemmTile<F, Precision::a8>::Type, kFrom>();
+    return interleaved_product<F, Avx512Dot, typename GemmTile<F, Precision::a8>::Type, lanes_from<F>(1, kGemm)>();
   }
 
  private:
+  template <class F>
+  static constexpr UsedFrom lanes_from(std::size_t m, std::size_t gemm) {
+    using Tile = typename GemmTile<F, Precision::a8>::Type;
+    if constexpr (requires { Tile::kLanesEnd; }) gemm = gemm < Tile::kLanesEnd ? gemm : Tile::kLanesEnd;
+    return {.lanes = m, .gemm = gemm, .lane_columns = 8};
+  }
   /// Measured on Zen 4, weights beyond the last-level cache (docs/performance.md).
   template <class F, Precision P>
   static constexpr UsedFrom used_from() {
     constexpr bool kSuper = F::kFamily == Family::super_block;
     using enum GgufQuantType;
     const auto gemm_from = [](std::size_t m) { return UsedFrom{.lanes = m, .gemm = m}; };
-    const auto lanes_from = [](std::size_t m, std::size_t gemm) {
-      return UsedFrom{.lanes = m, .gemm = gemm, .lane_columns = 8};
-    };
     if (kSuper && !Interleavable<F>) return gemm_from(5);
     if (P == Precision::a16) {
       if (MultipliesPanels<typename GemmTile<F, P>::Type>) return gemm_from(4);
@@ -76,30 +78,30 @@ struct Avx512Isa {
     }
     switch (F::kType) {
       case Q2_K:
-        return lanes_from(1, 21);
+        return lanes_from<F>(1, 21);
       case Q3_K:
-        return lanes_from(2, 13);
+        return lanes_from<F>(2, 13);
       case TQ2_0:
-        return lanes_from(1, 25);
+        return lanes_from<F>(1, 25);
       case Q4_K:
-        return lanes_from(3, 21);
+        return lanes_from<F>(3, 21);
       case IQ4_XS:
-        return lanes_from(3, 17);
+        return lanes_from<F>(3, 17);
       case Q5_K:
-        return lanes_from(4, 13);
+        return lanes_from<F>(4, 13);
       case Q6_K:
-        return lanes_from(5, 9);
+        return lanes_from<F>(5, 9);
       case Q4_0:
-        return lanes_from(2, 11);
+        return lanes_from<F>(2, 11);
       case IQ4_NL:
-        return lanes_from(2, 13);
+        return lanes_from<F>(2, 13);
       case Q4_1:
-        return lanes_from(2, 10);
+        return lanes_from<F>(2, 10);
       case Q5_0:
       case Q5_1:
-        return lanes_from(3, 9);
+        return lanes_from<F>(3, 9);
       case Q8_0:
-        return lanes_from(4, 9);
+        return lanes_from<F>(4, 9);
       default:
         return gemm_from(kWideBlocks<F> ? 5 : 3);
     }
