@@ -2,6 +2,7 @@
 // is left of an object that was moved from.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "core/checks.hpp"
+#include "core/huge_pages.hpp"
 #include "quantlinear/any_backend.hpp"
 #include "quantlinear/gguf_parts.hpp"
 #include "quantlinear/gguf_writer.hpp"
@@ -34,6 +36,36 @@ TEST(HostBuffer, IsAlignedAndZero) {
     for (const float v : buffer.span()) EXPECT_EQ(v, 0.0f);
   }
   EXPECT_TRUE(HostBuffer::allocate(0).value().span().empty());
+}
+
+TEST(HugePages, MemoryBeginsAtOneAndCanBeUsedWhole) {
+  constexpr std::size_t kHugePage = std::size_t{1} << 21;
+  for (const std::size_t size : {std::size_t{0}, std::size_t{1}, std::size_t{65}, kHugePage - 1, kHugePage,
+                                 kHugePage + 1, 5 * kHugePage - 100, 16 * kHugePage + 1}) {
+    const std::shared_ptr<std::byte> memory = detail::allocate_in_huge_pages(size);
+    ASSERT_NE(memory, nullptr) << size;
+    EXPECT_EQ(reinterpret_cast<std::uintptr_t>(memory.get()) % (size < kHugePage ? 64 : kHugePage), 0u) << size;
+    std::fill_n(memory.get(), size, std::byte{7});
+    EXPECT_EQ(std::count(memory.get(), memory.get() + size, std::byte{7}), size);
+  }
+}
+
+TEST(HugePages, ImpossibleSizesAreNull) {
+  for (const std::size_t less : {std::size_t{0}, std::size_t{1} << 20, std::size_t{1} << 21, std::size_t{1} << 40}) {
+    EXPECT_EQ(detail::allocate_in_huge_pages(std::numeric_limits<std::size_t>::max() - less), nullptr) << less;
+  }
+}
+
+TEST(QuantBytes, ACopyHasTheBytesAndIsApart) {
+  for (const std::size_t size : {std::size_t{0}, std::size_t{18}, (std::size_t{3} << 20) + 5}) {
+    std::vector<std::byte> source(size);
+    for (std::size_t i = 0; i < size; ++i) source[i] = static_cast<std::byte>(i * 31);
+    const QuantBytes copy = QuantBytes::copy(source).value();
+    const std::vector<std::byte> before = source;
+    std::ranges::fill(source, std::byte{1});
+    EXPECT_EQ(copy.residence(), QuantBytes::Residence::owned);
+    EXPECT_TRUE(std::ranges::equal(copy.bytes(), before)) << size;
+  }
 }
 
 TEST(HostBuffer, HoldsNothingOnceMovedFrom) {

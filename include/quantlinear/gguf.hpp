@@ -214,7 +214,9 @@ struct GgufTensorInfo {
 ///         weights under a running layer, and truncating it makes the next access raise SIGBUS. No
 ///         kind of mapping protects from that; check_unchanged() tells afterwards. Replacing the
 ///         file by rename is safe: the old one stays mapped. Prefer `read` on network file systems,
-///         where a lost server is a SIGBUS too.
+///         where a lost server is a SIGBUS too. Huge pages are asked for, which Linux has for files
+///         on some file systems (XFS; ext4 from 6.16 on) as it reads them from the disk: m = 1 is up
+///         to a fifth faster then.
 ///   read  The data is read into memory of our own: immune to all of that, at the cost of reading
 ///         and holding it.
 enum class GgufAccess : std::uint8_t { map, read };

@@ -13,7 +13,8 @@ namespace quantlinear {
 /// Bytes of GGUF blocks as they stand on disk, row after row, with any alignment. Cheap to copy:
 /// copies share the memory. Whether the memory is kept alive is a decision the caller spells out:
 ///   borrow(span)        the caller keeps `span` alive and unchanged as long as any layer uses it;
-///   copy(span)          a private copy;
+///   copy(span)          a private copy, of 2 MiB or more in huge pages if the system grants them
+///                       (rounded up to whole ones by a sixteenth at the most). Error: out_of_memory;
 ///   own(vector)         takes the vector over;
 ///   share(span, owner)  `owner` keeps `span` alive (this is what GgufFile hands out).
 class QuantBytes {

@@ -5,16 +5,21 @@
 #include <unistd.h>
 #endif
 
+#include <algorithm>
 #include <cstdint>
-#include <new>
 #include <string>
+
+#include "core/huge_pages.hpp"
 
 namespace quantlinear {
 
-Result<QuantBytes> QuantBytes::copy(std::span<const std::byte> bytes) try {
-  return own(std::vector<std::byte>(bytes.begin(), bytes.end()));
-} catch (const std::bad_alloc&) {
-  return fail(ErrorCode::out_of_memory, "cannot allocate " + std::to_string(bytes.size()) + " bytes of weights");
+Result<QuantBytes> QuantBytes::copy(std::span<const std::byte> bytes) {
+  const std::shared_ptr<std::byte> memory = detail::allocate_in_huge_pages(bytes.size());
+  if (memory == nullptr) {
+    return fail(ErrorCode::out_of_memory, "cannot allocate " + std::to_string(bytes.size()) + " bytes of weights");
+  }
+  std::ranges::copy(bytes, memory.get());
+  return share({memory.get(), bytes.size()}, memory, false);
 }
 
 QuantBytes QuantBytes::own(std::vector<std::byte> bytes) {

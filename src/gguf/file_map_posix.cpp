@@ -7,9 +7,9 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <new>
 #include <utility>
 
+#include "core/huge_pages.hpp"
 #include "gguf/file_map.hpp"
 #include "gguf/message.hpp"
 
@@ -33,7 +33,6 @@ const timespec& modification_time(const struct stat& s) { return s.st_mtim; }
 
 // Linux transfers at most 2^31-4096 bytes a call.
 constexpr std::size_t largest_read = std::size_t{1} << 30;
-constexpr std::align_val_t data_alignment{64};
 
 }  // namespace
 
@@ -115,6 +114,7 @@ Result<FileBytes> File::map() const {
     return fail(number == ENOMEM ? ErrorCode::out_of_memory : ErrorCode::io,
                 label_ + ": " + system_message("cannot map " + std::to_string(size) + " bytes", number));
   }
+  detail::prefer_huge_pages(memory, size);
   const auto unmap = [size](const void* base) { ::munmap(const_cast<void*>(base), size); };
   // If the control block cannot be allocated, shared_ptr runs the deleter before it throws.
   std::shared_ptr<const void> keeper(static_cast<const void*>(memory), unmap);
@@ -123,15 +123,12 @@ Result<FileBytes> File::map() const {
 
 Result<FileBytes> File::read_from(std::uint64_t first) const {
   const auto size = static_cast<std::size_t>(size_ - first);
-  auto* memory = static_cast<std::byte*>(::operator new(size, data_alignment, std::nothrow));
+  const std::shared_ptr<std::byte> memory = detail::allocate_in_huge_pages(size);
   if (memory == nullptr) {
     return fail(ErrorCode::out_of_memory, label_ + ": no memory for " + std::to_string(size) + " bytes of tensor data");
   }
-  std::shared_ptr<const void> keeper(static_cast<const void*>(memory), [](const void* base) {
-    ::operator delete(const_cast<void*>(base), data_alignment);
-  });
-  if (auto read = read_at(first, {memory, size}); !read) return std::unexpected(std::move(read).error());
-  return FileBytes{{memory, size}, first, false, std::move(keeper)};
+  if (auto read = read_at(first, {memory.get(), size}); !read) return std::unexpected(std::move(read).error());
+  return FileBytes{{memory.get(), size}, first, false, memory};
 }
 
 Status File::check_unchanged() const {

@@ -162,6 +162,7 @@ template <class F>
 std::size_t gemv_by_sixteen_rows(const ProductArgs& args) noexcept {
   std::size_t row = args.row_begin;
   for (; row + 16 <= args.row_end; row += 16) {
+    fetch_translations(args, row, 16);
     in_passes<4>(args.x.m, [&]<int C>(std::size_t c0) { gemv_sixteen_rows<F, C>(args, row, c0); });
   }
   return row;

@@ -68,6 +68,19 @@ struct Ahead {
 
 inline constexpr std::size_t kPage = 4096;
 
+/// Where pages are small, a core waits for each walk through the page tables, but walks at the same time cost it hardly
+/// more than one. So what translates the addresses of 32 pages is fetched at once, further ahead than weights are.
+/// To be called for every `rows` rows of a call, in order.
+[[gnu::noinline]] inline void fetch_translations(const ProductArgs& args, std::size_t row, std::size_t rows) {
+  constexpr std::size_t kAtOnce = 32 * kPage, kDistance = 64 * kPage;
+  const std::uint8_t* p = args.weights + row * args.row_bytes + kDistance;
+  const std::size_t bytes = rows * args.row_bytes;
+  for (std::size_t i = -reinterpret_cast<std::uintptr_t>(p) % kAtOnce; i < bytes; i += kAtOnce) {
+#pragma GCC unroll 1
+    for (std::size_t page = 0; page < kAtOnce; page += kPage) prefetch<64, CacheLevel::second>(p + i + page);
+  }
+}
+
 /// Whether these are kernels of AVX-512: faster, on cores with second-level caches of 1 MiB or more.
 #if defined(__AVX512F__)
 inline constexpr bool kAvx512 = true;
@@ -101,6 +114,9 @@ struct FetchTo {
       (F::kFamily == formats::Family::float_weight || requires { F::kScaleAt; } || requires { F::kExponentAt; });
 
   static constexpr CacheLevel kGemv = second_if(kPlain);
+  /// Where rows are streams of their own. Not where they are fetched in one stretch, which meets one page at a time,
+  /// and not where AVX-512 waits for memory anyway.
+  static constexpr bool kTranslationsOfGemv = !kSuper && !(kAvx512 && kSmallBlocksOfBytes<F>);
   static constexpr bool kGemvTwice = kGemv == CacheLevel::second && kSuper && kBytes > 200;
   /// Whether it pays not to fetch twice the lines that two blocks share: the fewer there are of a block, the more.
   static constexpr bool kEachOnce = kGemv == CacheLevel::second && kBytes < 144;

@@ -92,6 +92,7 @@ void gemm(const ProductArgs& args) noexcept {
   in_panel_order<kRows, Packer::kAhead>(args, results, [&](PanelAt at, PanelAt ahead) {
     const std::size_t left = (args.in_features - at.chunk * kChunk) / 32;
     const int groups = left < 8 ? static_cast<int>(left) : 8;
+    if (at.chunk == 0) fetch_translations(args, at.row, kRows);
     Packer::pack(args, at, groups, ahead, memory.packer, memory.panel);
     multiplier.multiply(memory.panel, groups, args.x, at.chunk, results);
   });

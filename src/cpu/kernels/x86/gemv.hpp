@@ -161,6 +161,7 @@ void gemv(const ProductArgs& call) noexcept {
   for (std::size_t step = 8; row < args.row_end; row += step) {
     const Rows8 rows(args.weights, args.row_bytes, row, args.row_end);
     step = rows.count;
+    if constexpr (FetchTo<F>::kTranslationsOfGemv) fetch_translations(args, row, step);
     in_passes<gemv_columns<F, Meta, Dot>()>(args.x.m, [&]<int C>(std::size_t c0) {
       __m256 acc[C];
       for (int c = 0; c < C; ++c) acc[c] = _mm256_setzero_ps();
