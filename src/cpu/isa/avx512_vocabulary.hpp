@@ -32,17 +32,21 @@ struct Avx512Vocabulary {
     return join(load16(blocks.first), load16(blocks.first + blocks.next), load16(blocks.second),
                 load16(blocks.second + blocks.next));
   }
-  /// Sets bit `value` of byte i of first and second (formats::Halves) where bit i, 16 + i of the 32 at `bits` is set;
-  /// reads 16 bytes there.
+  /// Sets bit `value` of byte i of first and second (formats::Halves) where bit i, 16 + i of the 32 at `bits` is set.
   template <class Halves>
   static Halves set_where(Halves u, Blocks bits, std::uint8_t value) {
-    const auto bits32 = [](const std::uint8_t* p) -> std::uint64_t {
+    return set_where(u, bits.first, bits.first + bits.next, bits.second, bits.second + bits.next, value);
+  }
+  /// The same with the 32 bits of each block.
+  template <class Halves>
+  static Halves set_where(Halves u, const std::uint8_t* a, const std::uint8_t* b, const std::uint8_t* c,
+                          const std::uint8_t* d, std::uint8_t value) {
+    const auto bits = [](const std::uint8_t* p) -> std::uint64_t {
       std::uint32_t v;
       std::memcpy(&v, p, 4);
       return v;
     };
-    const std::uint64_t ab = bits32(bits.first) | bits32(bits.first + bits.next) << 32;
-    const std::uint64_t cd = bits32(bits.second) | bits32(bits.second + bits.next) << 32;
+    const std::uint64_t ab = bits(a) | bits(b) << 32, cd = bits(c) | bits(d) << 32;
     constexpr std::uint64_t kLow = 0x0000ffff0000ffff;
     const std::uint64_t first = Avx2Vocabulary::extract(ab, kLow) | Avx2Vocabulary::extract(cd, kLow) << 32;
     const std::uint64_t second = Avx2Vocabulary::extract(ab, ~kLow) | Avx2Vocabulary::extract(cd, ~kLow) << 32;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "cpu/kernels/x86/avx2_dot.hpp"
+#include "cpu/kernels/x86/avx512_gemv_fours.hpp"
 #include "cpu/kernels/x86/avx512_gemv_small.hpp"
 #include "cpu/kernels/x86/avx512_gemv_super.hpp"
 #include "cpu/kernels/x86/avx512_panel.hpp"
@@ -23,7 +24,15 @@ struct Avx512Dot {
   static std::size_t by_sixteen_rows(const ProductArgs& args) {
     // One or two columns then wait for memory, which is slower with sixteen rows side by side once all cores read.
     if (args.x.m <= 2 && kSmallBlocksOfBytes<F> && args.row_bytes > kPage) return args.row_begin;
+    if constexpr (kFoursOfBlocks<F>) {
+      if (args.in_features % 128 == 0) return gemv_by_fours<F>(args);
+    }
     return gemv_by_sixteen_rows<F>(args);
+  }
+  template <class F, class Meta>
+    requires(kFoursOfBlocks<F> && sizeof(Meta) == sizeof(A8Meta))
+  static std::size_t sixteen_rows_scratch(std::size_t m, std::size_t in_features) {
+    return fours_bytes(m, in_features);
   }
   template <class F, class Meta>
     requires(kWideSuperBlocks<F> && sizeof(Meta) == sizeof(A8Meta))

@@ -92,12 +92,13 @@ struct Avx512Isa {
       case Q6_K:
         return lanes_from<F>(5, 9);
       case Q4_0:
-        return lanes_from<F>(2, 11);
+        return lanes_from<F>(3, 11);
       case IQ4_NL:
         return lanes_from<F>(2, 13);
       case Q4_1:
-        return lanes_from<F>(2, 10);
+        return lanes_from<F>(3, 10);
       case Q5_0:
+        return lanes_from<F>(5, 9);
       case Q5_1:
         return lanes_from<F>(3, 9);
       case Q8_0:

@@ -121,7 +121,7 @@ struct FetchTo {
   /// Whether it pays not to fetch twice the lines that two blocks share: the fewer there are of a block, the more.
   static constexpr bool kEachOnce = kGemv == CacheLevel::second && kBytes < 144;
   template <int Columns>
-  static constexpr CacheLevel kSixteenRows = second_if(kSmallBlocksOfBytes<F> || Columns <= (kPlain ? 2 : 1));
+  static constexpr CacheLevel kSixteenRows = second_if(kSmallBlocksOfBytes<F> || Columns <= (kPlain ? 4 : 1));
   template <int Columns>
   static constexpr CacheLevel kLanesInFile =
       second_if(!kSuper || (kPlain && (Columns <= 2 || kBytes > 144 || (kBytes > 128 && Columns < 8))));
@@ -196,7 +196,12 @@ class RowsAhead {
   template <class F>
   static RowsAhead of(const ProductArgs& args, std::size_t rows, std::size_t distance) {
     const bool in_one_stretch = F::kFamily != Family::small_block || short_rows<F>(args);
-    return in_one_stretch && rows * args.row_bytes <= kMost ? stretch<F>(args, rows) : streams(args, rows, distance);
+    return in_one_stretch ? stretch_of<F>(args, rows, distance) : streams(args, rows, distance);
+  }
+  /// In one stretch, unless rows are too long.
+  template <class F>
+  static RowsAhead stretch_of(const ProductArgs& args, std::size_t rows, std::size_t distance) {
+    return rows * args.row_bytes <= kMost ? stretch<F>(args, rows) : streams(args, rows, distance);
   }
   /// In one stretch, from beginning to end.
   template <class F>

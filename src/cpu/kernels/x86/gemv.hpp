@@ -135,6 +135,9 @@ inline constexpr bool kSixteenRows =
 /// Memory that gemv needs.
 template <class F, class Meta, class Dot>
 std::size_t gemv_scratch(std::size_t m, std::size_t in_features) {
+  if constexpr (requires { Dot::template sixteen_rows_scratch<F, Meta>(m, in_features); }) {
+    return Dot::template sixteen_rows_scratch<F, Meta>(m, in_features);
+  }
   return kReorders<F, Meta, Dot> ? m * chunks_of(in_features) * ChunkX<Meta>::kColumnBytes : 0;
 }
 
