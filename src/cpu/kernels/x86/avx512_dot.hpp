@@ -22,8 +22,8 @@ struct Avx512Dot {
   template <class F, class Meta>
     requires(kWideBlocks<F> && sizeof(Meta) == sizeof(A8Meta))
   static std::size_t by_sixteen_rows(const ProductArgs& args) {
-    // One or two columns then wait for memory, which is slower with sixteen rows side by side once all cores read.
-    if (args.x.m <= 2 && kSmallBlocksOfBytes<F> && args.row_bytes > kPage) return args.row_begin;
+    // One column then waits for memory, which is slower with sixteen rows side by side.
+    if (kSmallBlocksOfBytes<F> && args.x.m == 1) return args.row_begin;
     if constexpr (kFoursOfBlocks<F>) {
       if (args.in_features % 128 == 0) return gemv_by_fours<F>(args);
     }

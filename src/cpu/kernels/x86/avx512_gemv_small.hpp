@@ -84,7 +84,9 @@ template <class F, int C>
   using W = Avx512Vocabulary;
   const std::size_t stride = args.row_bytes, stride3 = 3 * stride;
   constexpr std::size_t kChunkBytes = kChunk / 32 * F::kBlockBytes;
-  const auto stream = RowsAhead::of<F>(args, 16);
+  const bool long_rows = kSmallBlocksOfBytes<F> && args.row_bytes > kPage;
+  const auto stream =
+      long_rows ? RowsAhead::stretch_of<F>(args, 16, stream_distance(args.row_bytes)) : RowsAhead::of<F>(args, 16);
   const std::uint8_t* start = args.weights + row * stride;
   __m512 totals[C];
   for (auto& total : totals) total = _mm512_setzero_ps();

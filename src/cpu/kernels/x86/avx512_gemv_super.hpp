@@ -253,7 +253,7 @@ template <class F, int C>
           } else {
             prefetch<F::kBlockBytes, FetchTo<F>::kGemv>(ahead);
           }
-          if constexpr (FetchTo<F>::kGemvTwice) prefetch<F::kBlockBytes, FetchTo<F>::kGemv>(ahead - kPage);
+          if constexpr (FetchTo<F>::template kGemvTwice<C>) prefetch<F::kBlockBytes, FetchTo<F>::kGemv>(ahead - kPage);
         }
         two_rows<F, C>(block, stride, heads, g, H, x, offset, scaled[H]);
         block += 2 * stride;

@@ -69,15 +69,24 @@ struct Ahead {
 inline constexpr std::size_t kPage = 4096;
 
 /// Where pages are small, a core waits for each walk through the page tables, but walks at the same time cost it hardly
-/// more than one. So what translates the addresses of 32 pages is fetched at once, further ahead than weights are.
+/// more than one. So one line of each of many pages is fetched at once, further ahead than weights are: for what
+/// translates their addresses.
+inline constexpr std::size_t kTranslationsAhead = 64 * kPage;
+
+[[gnu::noinline]] inline void fetch_page_by_page(const std::uint8_t* p, std::size_t bytes) {
+#pragma GCC unroll 1
+  for (std::size_t i = 0; i < bytes; i += kPage) prefetch<64, CacheLevel::second>(p + i);
+}
+
 /// To be called for every `rows` rows of a call, in order.
 [[gnu::noinline]] inline void fetch_translations(const ProductArgs& args, std::size_t row, std::size_t rows) {
-  constexpr std::size_t kAtOnce = 32 * kPage, kDistance = 64 * kPage;
-  const std::uint8_t* p = args.weights + row * args.row_bytes + kDistance;
+  constexpr std::size_t kAtOnce = 32 * kPage;
+  // Of a small matrix they would be beyond its end.
+  if ((args.row_end - args.row_begin) * args.row_bytes < 2 * kTranslationsAhead) return;
+  const std::uint8_t* p = args.weights + row * args.row_bytes + kTranslationsAhead;
   const std::size_t bytes = rows * args.row_bytes;
   for (std::size_t i = -reinterpret_cast<std::uintptr_t>(p) % kAtOnce; i < bytes; i += kAtOnce) {
-#pragma GCC unroll 1
-    for (std::size_t page = 0; page < kAtOnce; page += kPage) prefetch<64, CacheLevel::second>(p + i + page);
+    fetch_page_by_page(p + i, kAtOnce);
   }
 }
 
@@ -117,7 +126,8 @@ struct FetchTo {
   /// Where rows are streams of their own. Not where they are fetched in one stretch, which meets one page at a time,
   /// and not where AVX-512 waits for memory anyway.
   static constexpr bool kTranslationsOfGemv = !kSuper && !(kAvx512 && kSmallBlocksOfBytes<F>);
-  static constexpr bool kGemvTwice = kGemv == CacheLevel::second && kSuper && kBytes > 200;
+  template <int Columns>
+  static constexpr bool kGemvTwice = kGemv == CacheLevel::second && kSuper && kBytes > (Columns == 1 ? 128 : 200);
   /// Whether it pays not to fetch twice the lines that two blocks share: the fewer there are of a block, the more.
   static constexpr bool kEachOnce = kGemv == CacheLevel::second && kBytes < 144;
   template <int Columns>
@@ -141,12 +151,14 @@ struct FetchTo {
   static constexpr int kFloatTimes = kGemv == CacheLevel::first ? 0 : (Columns == 1 ? 5 : 3);
 };
 
+inline constexpr std::size_t kShortRowOfBytes = 3072;
+
 /// Whether rows of small blocks are short enough to be fetched in one stretch; others are as streams. Measured on Zen 4
 /// (where streams of rows that end within a chunk fetch a part of them twice), Zen 3.
 template <class F>
 [[gnu::always_inline]] inline bool short_rows(const ProductArgs& args) {
   if (kAvx512) return args.in_features % kChunk != 0 && args.row_bytes < 2048;
-  return args.row_bytes <= (kSmallBlocksOfBytes<F> ? 3072 : 1024);
+  return args.row_bytes <= (kSmallBlocksOfBytes<F> ? kShortRowOfBytes : 1024);
 }
 
 /// How far ahead streams of single rows are, in bytes. Measured likewise.
@@ -167,9 +179,11 @@ template <class F>
 template <class F>
 [[gnu::always_inline]] inline void fetch_beginning(const ProductArgs& args) {
   if constexpr (FetchTo<F>::kGemv == CacheLevel::second) {
-    constexpr std::size_t kBytes = 8192;
-    if ((args.row_end - args.row_begin) * args.row_bytes < 4 * kBytes) return;
+    constexpr std::size_t kBytes = 16384, kMostPages = 2 * kTranslationsAhead;
+    const std::size_t all = (args.row_end - args.row_begin) * args.row_bytes;
+    if (all < 2 * kBytes) return;
     const std::uint8_t* weights = args.weights + args.row_begin * args.row_bytes;
+    fetch_page_by_page(weights, all < kMostPages ? all : kMostPages);
 #pragma GCC unroll 4
     for (std::size_t i = 0; i < kBytes; i += 64) prefetch<64, CacheLevel::second>(weights + i);
   }
