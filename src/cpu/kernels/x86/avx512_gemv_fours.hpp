@@ -149,21 +149,14 @@ const FoursX* activations_by_fours(const ProductArgs& args) {
   return all;
 }
 
-/// wide_pairs of sums of so many products. Those that fit words take one shuffle less that way.
-template <class F, int Products>
-[[gnu::always_inline]] inline __m512i wide_pairs_of(__m512i a, __m512i b) {
-  constexpr int kLargest = F::kMaxU - F::kOffset > F::kOffset ? F::kMaxU - F::kOffset : F::kOffset;
-  if constexpr (Products * 127 * kLargest > 32767) return wide_pairs(a, b);
-  return _mm512_madd_epi16(_mm512_packs_epi32(a, b), _mm512_set1_epi16(1));
-}
-
 /// Rows row .. row+15 against C columns from c0 on. `activations`: activations_by_fours of the call.
 template <class F, int C>
 [[gnu::noinline]] void gemv_four_blocks(const ProductArgs& args, const FoursX* activations, std::size_t row,
                                         std::size_t c0) {
   using V4 = FourBlocks<F>;
+  constexpr int kLargest = F::kMaxU - F::kOffset > F::kOffset ? F::kMaxU - F::kOffset : F::kOffset;
   const std::size_t stride = args.row_bytes, stride3 = 3 * stride;
-  const auto stream = RowsAhead::stretch_of<F>(args, 16, stream_distance(args.row_bytes));
+  const auto stream = RowsAhead::of<F>(args, 16);
   const std::uint8_t* start = args.weights + row * stride;
   __m512 totals[C];
   for (auto& total : totals) total = _mm512_setzero_ps();
@@ -197,9 +190,10 @@ template <class F, int C>
           if constexpr (Q % 2 == 0) {
             one[c] = product;
           } else if constexpr (Q == 1) {
-            two[c] = wide_pairs_of<F, 8>(one[c], product);
+            two[c] = wide_pairs_of<8 * 127 * kLargest>(one[c], product);
           } else {
-            of_rows[H][c] = wide_pairs_of<F, 16>(two[c], wide_pairs_of<F, 8>(one[c], product));
+            of_rows[H][c] =
+                wide_pairs_of<16 * 127 * kLargest>(two[c], wide_pairs_of<8 * 127 * kLargest>(one[c], product));
           }
         }
       });

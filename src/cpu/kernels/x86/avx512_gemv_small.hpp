@@ -121,9 +121,9 @@ template <class F, int C>
             if constexpr (Q % 2 == 0) {
               one[c] = product;
             } else if constexpr (Q == 1) {
-              two[c] = wide_pairs(one[c], product);
+              two[c] = wide_pairs_of<8 * 127 * F::kMaxU>(one[c], product);
             } else {
-              eight[H][c] = wide_pairs(two[c], wide_pairs(one[c], product));
+              eight[H][c] = wide_pairs(two[c], wide_pairs_of<8 * 127 * F::kMaxU>(one[c], product));
             }
           }
         });

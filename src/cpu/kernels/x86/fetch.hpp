@@ -1,9 +1,9 @@
 // Which weights are fetched while others are read: by hand, because the hardware prefetcher stops at each 4 KiB page.
 //
 // Rows read side by side are followed by as many others. Those are one stretch of memory, and memory is fastest when a
-// stretch is read from beginning to end; so super-blocks, and small blocks in short rows, are fetched in that order,
-// whatever part of them is needed first. Very long rows would not stay in the caches until they are used, and small
-// blocks in longer rows are faster (measured) if each row is followed by a stream of its own.
+// stretch is read from beginning to end; so they are fetched in that order, whatever part of them is needed first. Very
+// long rows would not stay in the caches until they are used, and some small blocks in longer rows are faster
+// (in_one_stretch) if each row is followed by a stream of its own.
 #pragma once
 
 #include "cpu/activations.hpp"
@@ -153,12 +153,13 @@ struct FetchTo {
 
 inline constexpr std::size_t kShortRowOfBytes = 3072;
 
-/// Whether rows of small blocks are short enough to be fetched in one stretch; others are as streams. Measured on Zen 4
-/// (where streams of rows that end within a chunk fetch a part of them twice), Zen 3.
+/// Whether rows read side by side are fetched in one stretch; otherwise each is a stream. Measured on Zen 4 (where
+/// streams of rows that end within a chunk fetch a part of them twice), Zen 3.
 template <class F>
-[[gnu::always_inline]] inline bool short_rows(const ProductArgs& args) {
-  if (kAvx512) return args.in_features % kChunk != 0 && args.row_bytes < 2048;
-  return args.row_bytes <= (kSmallBlocksOfBytes<F> ? kShortRowOfBytes : 1024);
+[[gnu::always_inline]] inline bool in_one_stretch(const ProductArgs& args) {
+  if (F::kFamily != Family::small_block) return true;
+  if (!kSmallBlocksOfBytes<F>) return kAvx512 || args.row_bytes <= 1024;
+  return kAvx512 ? args.in_features % kChunk != 0 && args.row_bytes < 2048 : args.row_bytes <= kShortRowOfBytes;
 }
 
 /// How far ahead streams of single rows are, in bytes. Measured likewise.
@@ -209,8 +210,7 @@ class RowsAhead {
   /// `distance`: how far ahead streams of single rows are, in bytes.
   template <class F>
   static RowsAhead of(const ProductArgs& args, std::size_t rows, std::size_t distance) {
-    const bool in_one_stretch = F::kFamily != Family::small_block || short_rows<F>(args);
-    return in_one_stretch ? stretch_of<F>(args, rows, distance) : streams(args, rows, distance);
+    return in_one_stretch<F>(args) ? stretch_of<F>(args, rows, distance) : streams(args, rows, distance);
   }
   /// In one stretch, unless rows are too long.
   template <class F>
