@@ -97,7 +97,7 @@ TEST_P(EveryFormat, GivesTheBitsOfScalarOnAwkwardShapes) {
     std::size_t n, k;
   };
   std::vector<Shape> shapes = {{1, block}, {7, 256}, {17, 512}, {32, 256}, {40, 768}, {83, 256}};
-  if (block < 256) shapes.insert(shapes.end(), {{5, block * 3}, {33, 256 + block}, {8, 1024 - block}});
+  if (block < 256) shapes.insert(shapes.end(), {{5, block * 3}, {33, 256 + block}, {8, 1024 - block}, {21, 384}});
   if (block == 1) shapes.insert(shapes.end(), {{3, 31}, {20, 259}});
   for (const Shape& shape : shapes) {
     const auto weights = test::random_weights(GetParam().type, shape.n, shape.k, 3);

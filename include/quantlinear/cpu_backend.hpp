@@ -65,9 +65,9 @@ class CpuBackend {
 
   /// Parts are interleaved on request (LoadOptions::layout) in a8 from 16 rows on, by the executor's threads: of Q4_0,
   /// Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL, Q2_K, Q4_K and TQ2_0 on AVX2, also of IQ4_XS on AVX-VNNI, also of Q3_K, Q5_K and
-  /// Q6_K on AVX-512. Copies are in huge pages, as far as the system grants them, for which one of 2 MiB or more
-  /// may be rounded up by a sixteenth. The memory is the file's bytes once
-  /// more until its mapping is closed or its pages are reclaimed.
+  /// Q6_K on AVX-512. Copies are in huge pages, as far as the system grants them, for which one of 2 MiB or more may be
+  /// rounded up by a sixteenth. The memory is the file's bytes once more until its mapping is closed or its pages are
+  /// reclaimed.
   [[nodiscard]] Result<QuantStore> load_quant(const QuantPart& part, std::uint64_t in_features,
                                               const LoadOptions& options = {}) const;
   [[nodiscard]] Result<QuantStore> load_quant_fused(std::span<const QuantPart> parts, std::uint64_t in_features,

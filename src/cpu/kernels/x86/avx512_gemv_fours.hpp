@@ -1,8 +1,8 @@
 // GEMV of small blocks of 32 on AVX-512: sixteen weight rows at a time, four blocks of each, blocks read in place.
 //
 // Four blocks of a row are 72 to 96 bytes. Two loads of 64 have them all, and one permutation of words takes the same
-// 16 bytes of each, which is what makes this a third faster than reading blocks one by one (docs/performance.md). Sums
-// of four rows are added up in 128-bit parts, a part for each block.
+// 16 bytes of each, which saves two fifths of the instructions that joining them one by one takes. Sums of four rows
+// are added up in 128-bit parts, a part for each block.
 #pragma once
 
 #include "cpu/isa/avx512_vocabulary.hpp"

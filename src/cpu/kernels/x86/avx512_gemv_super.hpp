@@ -286,6 +286,7 @@ std::size_t gemv_super_by_sixteen_rows(const ProductArgs& args) noexcept {
   if (args.row_end < 16) return row;
   for (; row < args.row_end; row += 16) {
     const std::size_t start = row + 16 <= args.row_end ? row : args.row_end - 16;
+    if (translations_of_gemv<F>(args)) fetch_translations(args, row, 16);
     in_passes<4>(args.x.m, [&]<int C>(std::size_t c0) { gemv_super_rows<F, C>(args, start, c0, row); });
   }
   return args.row_end;

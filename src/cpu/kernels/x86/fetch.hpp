@@ -123,9 +123,6 @@ struct FetchTo {
       (F::kFamily == formats::Family::float_weight || requires { F::kScaleAt; } || requires { F::kExponentAt; });
 
   static constexpr CacheLevel kGemv = second_if(kPlain);
-  /// Where rows are streams of their own. Not where they are fetched in one stretch, which meets one page at a time,
-  /// and not where AVX-512 waits for memory anyway.
-  static constexpr bool kTranslationsOfGemv = !kSuper && !(kAvx512 && kSmallBlocksOfBytes<F>);
   template <int Columns>
   static constexpr bool kGemvTwice = kGemv == CacheLevel::second && kSuper && kBytes > (Columns == 1 ? 128 : 200);
   /// Whether it pays not to fetch twice the lines that two blocks share: the fewer there are of a block, the more.
@@ -160,6 +157,14 @@ template <class F>
   if (F::kFamily != Family::small_block) return true;
   if (!kSmallBlocksOfBytes<F>) return kAvx512 || args.row_bytes <= 1024;
   return kAvx512 ? args.in_features % kChunk != 0 && args.row_bytes < 2048 : args.row_bytes <= kShortRowOfBytes;
+}
+
+/// Whether fetch_translations pays in the GEMV. Measured: of super-blocks in short rows, which have most pages to
+/// translate for what is fetched ahead; not of Q8_0 with AVX-512, which waits for memory.
+template <class F>
+[[gnu::always_inline]] inline bool translations_of_gemv(const ProductArgs& args) {
+  if (F::kFamily == Family::super_block) return FetchTo<F>::kGemv == CacheLevel::second && args.row_bytes <= 1024;
+  return !(kAvx512 && kSmallBlocksOfBytes<F>);
 }
 
 /// How far ahead streams of single rows are, in bytes. Measured likewise.

@@ -136,6 +136,7 @@ inline constexpr bool kSixteenRows =
 template <class F, class Meta, class Dot>
 std::size_t gemv_scratch(std::size_t m, std::size_t in_features) {
   if constexpr (requires { Dot::template sixteen_rows_scratch<F, Meta>(m, in_features); }) {
+    static_assert(!kReorders<F, Meta, Dot>);
     return Dot::template sixteen_rows_scratch<F, Meta>(m, in_features);
   }
   return kReorders<F, Meta, Dot> ? m * chunks_of(in_features) * ChunkX<Meta>::kColumnBytes : 0;
@@ -164,7 +165,7 @@ void gemv(const ProductArgs& call) noexcept {
   for (std::size_t step = 8; row < args.row_end; row += step) {
     const Rows8 rows(args.weights, args.row_bytes, row, args.row_end);
     step = rows.count;
-    if constexpr (FetchTo<F>::kTranslationsOfGemv) fetch_translations(args, row, step);
+    if (translations_of_gemv<F>(args)) fetch_translations(args, row, step);
     in_passes<gemv_columns<F, Meta, Dot>()>(args.x.m, [&]<int C>(std::size_t c0) {
       __m256 acc[C];
       for (int c = 0; c < C; ++c) acc[c] = _mm256_setzero_ps();
