@@ -5,9 +5,7 @@
 // are added up in 128-bit parts, a part for each block.
 #pragma once
 
-#include "cpu/isa/avx512_vocabulary.hpp"
-#include "cpu/kernels/x86/fetch.hpp"
-#include "cpu/kernels/x86/zmm.hpp"
+#include "cpu/kernels/x86/avx512_gemv_small.hpp"
 
 namespace quantlinear::cpu {
 namespace {
@@ -212,14 +210,9 @@ template <class F, int C>
           const auto half = [](__m512i v) {
             return _mm512_cvtph_ps(B == 0 ? _mm512_castsi512_si256(v) : _mm512_extracti64x4_epi64(v, 1));
           };
-          const auto group = four % 2 * 4 + 2 * Pair + B;
-          const __m512i sum = _mm512_shuffle_i32x4(first, last, B == 0 ? 0x88 : 0xdd);
-          const __m512 da = _mm512_set1_ps(meta[c].scale[group]);
-          totals[c] = _mm512_fmadd_ps(_mm512_mul_ps(half(d), da), _mm512_cvtepi32_ps(sum), totals[c]);
-          if constexpr (F::kHasMin) {
-            const __m512 sums = _mm512_set1_ps(static_cast<float>(meta[c].sums32[group]));
-            totals[c] = _mm512_fmadd_ps(_mm512_mul_ps(half(m), da), sums, totals[c]);
-          }
+          const int group = static_cast<int>(four % 2 * 4) + 2 * Pair + B;
+          add_step<F>(totals[c], {half(d), half(m)}, meta[c], group,
+                      _mm512_shuffle_i32x4(first, last, B == 0 ? 0x88 : 0xdd));
         };
         block.template operator()<0>();
         block.template operator()<1>();
@@ -228,11 +221,7 @@ template <class F, int C>
     step.template operator()<0>();
     step.template operator()<1>();
   }
-  for (int c = 0; c < C; ++c) {
-    float* out = args.out + (c0 + static_cast<std::size_t>(c)) * args.out_stride + row;
-    if (args.bias != nullptr) totals[c] = _mm512_add_ps(totals[c], _mm512_loadu_ps(args.bias + row));
-    _mm512_storeu_ps(out, totals[c]);
-  }
+  store_sixteen_rows(args, row, c0, totals);
 }
 
 /// Sixteen rows at a time as far as they go, in fours_bytes of scratch memory; returns the row after them. in_features

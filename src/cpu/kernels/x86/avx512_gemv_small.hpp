@@ -78,6 +78,28 @@ template <class F>
   return scales;
 }
 
+/// One f32 step of sixteen rows: their integer sums of group `group` of a chunk, with the scales of its block.
+template <class F>
+[[gnu::always_inline]] inline void add_step(__m512& total, const WideScales& scales, const A8Meta& meta, int group,
+                                            __m512i sum) {
+  const __m512 da = _mm512_set1_ps(meta.scale[group]);
+  total = _mm512_fmadd_ps(_mm512_mul_ps(scales.d, da), _mm512_cvtepi32_ps(sum), total);
+  if constexpr (F::kHasMin) {
+    const __m512 sums = _mm512_set1_ps(static_cast<float>(meta.sums32[group]));
+    total = _mm512_fmadd_ps(_mm512_mul_ps(scales.m, da), sums, total);
+  }
+}
+
+/// Writes the results of rows row .. row+15, with the bias.
+template <int C>
+[[gnu::always_inline]] inline void store_sixteen_rows(const ProductArgs& args, std::size_t row, std::size_t c0,
+                                                      __m512 (&totals)[C]) {
+  for (int c = 0; c < C; ++c) {
+    if (args.bias != nullptr) totals[c] = _mm512_add_ps(totals[c], _mm512_loadu_ps(args.bias + row));
+    _mm512_storeu_ps(args.out + (c0 + static_cast<std::size_t>(c)) * args.out_stride + row, totals[c]);
+  }
+}
+
 /// Rows row .. row+15 against C columns from c0 on.
 template <class F, int C>
 [[gnu::noinline]] void gemv_sixteen_rows(const ProductArgs& args, std::size_t row, std::size_t c0) {
@@ -133,14 +155,10 @@ template <class F, int C>
         const WideScales scales = wide_scales<F>(block + B * F::kBlockBytes, stride);
         for (int c = 0; c < C; ++c) {
           __m512i sum = _mm512_shuffle_i32x4(eight[0][c], eight[1][c], B == 0 ? 0x88 : 0xdd);
-          const int sum_of_a = x.meta[c].sums32[g + B];
-          if constexpr (F::kOffset != 0) sum = _mm512_sub_epi32(sum, _mm512_set1_epi32(F::kOffset * sum_of_a));
-          const __m512 da = _mm512_set1_ps(x.meta[c].scale[g + B]);
-          totals[c] = _mm512_fmadd_ps(_mm512_mul_ps(scales.d, da), _mm512_cvtepi32_ps(sum), totals[c]);
-          if constexpr (F::kHasMin) {
-            const __m512 sums = _mm512_set1_ps(static_cast<float>(sum_of_a));
-            totals[c] = _mm512_fmadd_ps(_mm512_mul_ps(scales.m, da), sums, totals[c]);
+          if constexpr (F::kOffset != 0) {
+            sum = _mm512_sub_epi32(sum, _mm512_set1_epi32(F::kOffset * x.meta[c].sums32[g + B]));
           }
+          add_step<F>(totals[c], scales, x.meta[c], g + B, sum);
         }
       };
       step.template operator()<0>();
@@ -152,11 +170,7 @@ template <class F, int C>
     for (; g + 1 < groups; g += 2) unit.template operator()<true>(g);
     if (g < groups) unit.template operator()<false>(g);
   }
-  for (int c = 0; c < C; ++c) {
-    float* out = args.out + (c0 + static_cast<std::size_t>(c)) * args.out_stride + row;
-    if (args.bias != nullptr) totals[c] = _mm512_add_ps(totals[c], _mm512_loadu_ps(args.bias + row));
-    _mm512_storeu_ps(out, totals[c]);
-  }
+  store_sixteen_rows(args, row, c0, totals);
 }
 
 /// Sixteen rows at a time as far as they go; returns the row after them.
