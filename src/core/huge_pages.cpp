@@ -12,7 +12,7 @@ namespace quantlinear::detail {
 
 std::shared_ptr<std::byte> allocate_in_huge_pages(std::size_t size) try {
   constexpr std::size_t kLine = 64, kHugePage = std::size_t{1} << 21;
-  if (size > std::numeric_limits<std::size_t>::max() - kHugePage) return nullptr;
+  if (size > std::numeric_limits<std::size_t>::max() / 2) return nullptr;  // no object is that large
   if (size == 0) size = 1;
   const auto rounded_to = [size](std::size_t unit) { return (size + unit - 1) / unit * unit; };
   const bool huge = size >= kHugePage;
