@@ -165,7 +165,7 @@ template <class F, int C>
     if (four % 2 == 0) ahead = start + stream(at);
     const A8Meta* meta = ChunkX<A8Meta>(args.x, four / 2, c0).meta;
     for (int i = 0; i < 8; ++i, ahead += stream.step) {
-      prefetch<static_cast<int>(kRowChunkBytes<F>), FetchTo<F>::template kSixteenRows<C>>(ahead);
+      prefetch<static_cast<int>(kRowChunkBytes<F>), FetchTo<F>::kGemv>(ahead);
     }
     __m512i low[C], high[C], zero[C];
     for (int c = 0; c < C; ++c) {

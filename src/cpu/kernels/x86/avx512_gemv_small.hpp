@@ -106,9 +106,7 @@ template <class F, int C>
   using W = Avx512Vocabulary;
   const std::size_t stride = args.row_bytes, stride3 = 3 * stride;
   constexpr std::size_t kChunkBytes = kChunk / 32 * F::kBlockBytes;
-  const bool long_rows = kSmallBlocksOfBytes<F> && args.row_bytes > kPage;
-  const auto stream =
-      long_rows ? RowsAhead::stretch_of<F>(args, 16, stream_distance(args.row_bytes)) : RowsAhead::of<F>(args, 16);
+  const auto stream = RowsAhead::of<F>(args, 16);
   const std::uint8_t* start = args.weights + row * stride;
   __m512 totals[C];
   for (auto& total : totals) total = _mm512_setzero_ps();
@@ -121,7 +119,7 @@ template <class F, int C>
     // Groups g and g + 1 of 32 weights, or g alone.
     const auto unit = [&]<bool Two>(int g) __attribute__((always_inline)) {
       for (int i = 0; i < 4; ++i, ahead += stream.step) {
-        prefetch<static_cast<int>(kChunkBytes), FetchTo<F>::template kSixteenRows<C>>(ahead);
+        prefetch<static_cast<int>(kChunkBytes), FetchTo<F>::kGemv>(ahead);
       }
       __m512i a[C][2];  // 16 values of either group, twice
       for (int c = 0; c < C; ++c) {

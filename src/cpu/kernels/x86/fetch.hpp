@@ -128,8 +128,6 @@ struct FetchTo {
   /// Whether it pays not to fetch twice the lines that two blocks share: the fewer there are of a block, the more.
   static constexpr bool kEachOnce = kGemv == CacheLevel::second && kBytes < 144;
   template <int Columns>
-  static constexpr CacheLevel kSixteenRows = second_if(kSmallBlocksOfBytes<F> || Columns <= (kPlain ? 4 : 1));
-  template <int Columns>
   static constexpr CacheLevel kLanesInFile =
       second_if(!kSuper || (kPlain && (Columns <= 2 || kBytes > 144 || (kBytes > 128 && Columns < 8))));
   static constexpr CacheLevel kInterleaved = CacheLevel::second;
@@ -148,15 +146,15 @@ struct FetchTo {
   static constexpr int kFloatTimes = kGemv == CacheLevel::first ? 0 : (Columns == 1 ? 5 : 3);
 };
 
-inline constexpr std::size_t kShortRowOfBytes = 3072;
-
 /// Whether rows read side by side are fetched in one stretch; otherwise each is a stream. Measured on Zen 4 (where
 /// streams of rows that end within a chunk fetch a part of them twice), Zen 3.
 template <class F>
 [[gnu::always_inline]] inline bool in_one_stretch(const ProductArgs& args) {
   if (F::kFamily != Family::small_block) return true;
   if (!kSmallBlocksOfBytes<F>) return kAvx512 || args.row_bytes <= 1024;
-  return kAvx512 ? args.in_features % kChunk != 0 && args.row_bytes < 2048 : args.row_bytes <= kShortRowOfBytes;
+  if (!kAvx512 || args.x.m == 1) return args.row_bytes <= 3072;
+  if (args.x.m <= 3 && args.row_bytes > kPage) return true;
+  return args.in_features % kChunk != 0 && args.row_bytes < 2048;
 }
 
 /// Whether fetch_translations pays in the GEMV. Measured: of super-blocks in short rows, which have most pages to
@@ -215,12 +213,8 @@ class RowsAhead {
   /// `distance`: how far ahead streams of single rows are, in bytes.
   template <class F>
   static RowsAhead of(const ProductArgs& args, std::size_t rows, std::size_t distance) {
-    return in_one_stretch<F>(args) ? stretch_of<F>(args, rows, distance) : streams(args, rows, distance);
-  }
-  /// In one stretch, unless rows are too long.
-  template <class F>
-  static RowsAhead stretch_of(const ProductArgs& args, std::size_t rows, std::size_t distance) {
-    return rows * args.row_bytes <= kMost ? stretch<F>(args, rows) : streams(args, rows, distance);
+    const bool stretches = in_one_stretch<F>(args) && rows * args.row_bytes <= kMost;
+    return stretches ? stretch<F>(args, rows) : streams(args, rows, distance);
   }
   /// In one stretch, from beginning to end.
   template <class F>

@@ -96,7 +96,7 @@ template <class F, class L, int C>
 template <class F, class L>
 class LanesInStore {
  public:
-  static constexpr bool kInHugePages = true;
+  static constexpr bool kFetchesPages = false;  ///< copies are in huge ones, if the system grants them
   LanesInStore(const ProductArgs& args, std::size_t row) : args_(args), row_(row), distance_(store_distance(args)) {}
   InterleavedChunk<F> chunk(std::size_t chunk, int) const { return {args_, row_, chunk}; }
   template <int Columns>
@@ -119,7 +119,7 @@ class LanesInStore {
 template <class F, class L>
 class LanesInFile {
  public:
-  static constexpr bool kInHugePages = false;
+  static constexpr bool kFetchesPages = true;
   LanesInFile(const ProductArgs& args, std::size_t row)
       : start_(args.weights + row * args.row_bytes),
         row_bytes_(args.row_bytes),
@@ -186,7 +186,7 @@ void gemv_in_lanes(const ProductArgs& args, std::size_t end, void (*rest)(const 
   fetch_beginning<F>(args);
   std::size_t row = args.row_begin;
   for (; row + kInterleavedRows <= end; row += kInterleavedRows) {
-    if constexpr (!Source::kInHugePages) fetch_translations(args, row, kInterleavedRows);
+    if constexpr (Source::kFetchesPages) fetch_translations(args, row, kInterleavedRows);
     std::size_t passes = (args.x.m + Columns - 1) / Columns;
     for (std::size_t c = 0; passes != 0; --passes) {
       const std::size_t columns = (args.x.m - c + passes - 1) / passes;

@@ -166,8 +166,7 @@ template <class F, class Meta, class Dot, int C>
   for (int c = 0; c < C; ++c) total[c] = acc[c];
   constexpr int kGroups = F::kBlockElements / 32;  // per block
   constexpr int kChunkBytes = 256 / F::kBlockElements * F::kBlockBytes;
-  const bool short_row = C == 1 && kSmallBlocksOfBytes<F> && args.row_bytes <= kShortRowOfBytes;
-  const auto stream = short_row ? RowsAhead::stretch<F>(args, 8) : RowsAhead::of<F>(args, 8);
+  const auto stream = RowsAhead::of<F>(args, 8);
   for (std::size_t chunk = 0, at = 0; at < args.row_bytes; ++chunk, at += kChunkBytes) {
     const ChunkX<Meta> x(args.x, chunk, c0);
     const std::size_t left = args.in_features / 32 - 8 * chunk;
