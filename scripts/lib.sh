@@ -41,7 +41,7 @@ ensure_packages() {
   command -v dpkg-query >/dev/null || return 0
   local missing=() package
   for package in "$@"; do
-    installed "$package" || missing+=("$package")
+    [[ " ${missing[*]} " == *" $package "* ]] || installed "$package" || missing+=("$package")
   done
   [ ${#missing[@]} -gt 0 ] || return 0
   local as_root=()
