@@ -199,15 +199,26 @@ template <class F, int C>
         if constexpr (S == Sums::kCount - 1) scaled[c] = wide_pairs(rows[0][c], rows[1][c]);
       }
     } else {
-      __m512i scale;
-      if constexpr (kSixBit<F>) {
-        scale = packed_scales<F, S>(bytes);
+      const auto scale = [&]() __attribute__((always_inline)) {
+        if constexpr (kSixBit<F>) {
+          return packed_scales<F, S>(bytes);
+        } else {
+          return packed_scales<F, S>(words);
+        }
+      };
+      const auto packed = [&](int c)
+                              __attribute__((always_inline)) { return _mm512_packs_epi32(sum(0, c), sum(1, c)); };
+      const auto add = [&](int c, __m512i sums, __m512i scales) __attribute__((always_inline)) {
+        scaled[c] = S == 0 ? _mm512_madd_epi16(sums, scales) : _mm512_dpwssd_epi32(scaled[c], sums, scales);
+      };
+      if constexpr (kSixBit<F> && C == 1) {
+        // The sums first, of the last ones even where the compiler prefers otherwise: Q4_K 4 to 6 %, Q5_K 5 to 9 %.
+        const __m512i sums = packed(0);
+        if constexpr (S == Sums::kCount - 1) asm("" : "+v"(bytes) : "v"(sums));
+        add(0, sums, scale());
       } else {
-        scale = packed_scales<F, S>(words);
-      }
-      for (int c = 0; c < C; ++c) {
-        const __m512i packed = _mm512_packs_epi32(sum(0, c), sum(1, c));
-        scaled[c] = S == 0 ? _mm512_madd_epi16(packed, scale) : _mm512_dpwssd_epi32(scaled[c], packed, scale);
+        const __m512i scales = scale();
+        for (int c = 0; c < C; ++c) add(c, packed(c), scales);
       }
     }
   });

@@ -178,18 +178,21 @@ template <class F>
   return most < kFar ? most : kFar;
 }
 
+/// What a core has on its way at once, about: of more, some is dropped.
+inline constexpr std::size_t kFetchedAtOnce = 20480;
+
 /// The first weights of a call, all at once, as nothing has fetched them before: 5 % of the time of a small layer. Not
 /// of one so small that it is in a cache.
 template <class F>
 [[gnu::always_inline]] inline void fetch_beginning(const ProductArgs& args) {
   if constexpr (FetchTo<F>::kGemv == CacheLevel::second) {
-    constexpr std::size_t kBytes = 16384, kMostPages = 2 * kTranslationsAhead;
+    constexpr std::size_t kMostPages = 2 * kTranslationsAhead;
     const std::size_t all = (args.row_end - args.row_begin) * args.row_bytes;
-    if (all < 2 * kBytes) return;
+    if (all < 2 * kFetchedAtOnce) return;
     const std::uint8_t* weights = args.weights + args.row_begin * args.row_bytes;
     fetch_page_by_page(weights, all < kMostPages ? all : kMostPages);
 #pragma GCC unroll 4
-    for (std::size_t i = 0; i < kBytes; i += 64) prefetch<64, CacheLevel::second>(weights + i);
+    for (std::size_t i = 0; i < kFetchedAtOnce; i += 64) prefetch<64, CacheLevel::second>(weights + i);
   }
 }
 
@@ -224,7 +227,9 @@ class RowsAhead {
     // Of short rows as many as fill the time until they come.
     const std::size_t all = (args.row_end - args.row_begin) * args.row_bytes;
     const std::size_t enough = all / 16 < kEnough ? all / 16 : kEnough;
-    return {kRowChunkBytes<F>, rows, 0, 0, enough < group ? group : enough / group * group};
+    std::size_t ahead = enough < group ? group : enough / group * group;
+    if (ahead == group && two_groups(group, all, args.x.m)) ahead = 2 * group;
+    return {kRowChunkBytes<F>, rows, 0, 0, ahead};
   }
   /// A stream for each row. Of a small matrix there is less to fetch than `distance`: a sixteenth of it is far enough.
   static RowsAhead streams(const ProductArgs& args, std::size_t rows, std::size_t distance) {
@@ -242,6 +247,13 @@ class RowsAhead {
  private:
   RowsAhead(std::size_t steps, std::size_t factor, std::size_t turn, std::size_t before, std::size_t after)
       : step(steps), factor_(factor), turn_(turn), before_(before), after_(after) {}
+
+  /// Whether to be two groups ahead, where one takes too little time. The second one is fetched by nothing but
+  /// fetch_beginning, so that a small matrix would wait for what is beyond that. Measured on Zen 4.
+  static bool two_groups(std::size_t group, std::size_t all, std::size_t m) {
+    if (2 * group <= kFetchedAtOnce && m <= 2) return 16 * group <= all;
+    return group < kEnough && 64 * group <= all;
+  }
 
   std::size_t factor_, turn_, before_, after_;
 };
