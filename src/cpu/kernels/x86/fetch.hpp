@@ -249,7 +249,8 @@ class RowsAhead {
       : step(steps), factor_(factor), turn_(turn), before_(before), after_(after) {}
 
   /// Whether to be two groups ahead, where one takes too little time. The second one is fetched by nothing but
-  /// fetch_beginning, so that a small matrix would wait for what is beyond that. Measured on Zen 4.
+  /// fetch_beginning, so that a small matrix would wait for what is beyond that; with more columns it waits for
+  /// operations. Measured on Zen 4.
   static bool two_groups(std::size_t group, std::size_t all, std::size_t m) {
     if (2 * group <= kFetchedAtOnce && m <= 2) return 16 * group <= all;
     return group < kEnough && 64 * group <= all;
