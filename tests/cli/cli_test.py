@@ -542,10 +542,7 @@ class MakeSample(CliTest):
 class Terminal(CliTest):
     def on_terminal(self, environment, *arguments):
         """What a person would see: standard output and error are a terminal."""
-        try:
-            main, terminal = pty.openpty()
-        except OSError as e:  # a bare container
-            self.skipTest(f"no pseudo-terminal here: {e}")
+        main, terminal = pty.openpty()
         env = {"PATH": os.environ["PATH"], "TERM": "xterm", **environment}
         process = subprocess.Popen([QLINEAR, *map(str, arguments)], stdout=terminal, stderr=terminal, env=env)
         os.close(terminal)
