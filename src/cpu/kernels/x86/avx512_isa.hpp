@@ -39,11 +39,11 @@ struct Avx512Isa {
       using enum GgufQuantType;
       switch (F::kType) {
         case Q3_K:
-          return 16;
+          return 18;
         case Q6_K:
-        case IQ4_XS:
-          return 17;
+          return 19;
         case Q2_K:
+        case IQ4_XS:
           return 25;
         case Q4_K:
         case Q5_K:
@@ -80,7 +80,7 @@ struct Avx512Isa {
       case Q2_K:
         return lanes_from<F>(1, 21);
       case Q3_K:
-        return lanes_from<F>(2, 13);
+        return lanes_from<F>(2, 14);
       case TQ2_0:
         return lanes_from<F>(1, 25);
       case Q4_K:
@@ -88,9 +88,9 @@ struct Avx512Isa {
       case IQ4_XS:
         return lanes_from<F>(3, 17);
       case Q5_K:
-        return lanes_from<F>(4, 13);
+        return lanes_from<F>(3, 17);
       case Q6_K:
-        return lanes_from<F>(5, 9);
+        return lanes_from<F>(4, 9);
       case Q4_0:
         return lanes_from<F>(3, 11);
       case IQ4_NL:
@@ -102,7 +102,7 @@ struct Avx512Isa {
       case Q5_1:
         return lanes_from<F>(3, 9);
       case Q8_0:
-        return lanes_from<F>(4, 9);
+        return lanes_from<F>(3, 9);
       default:
         return gemm_from(kWideBlocks<F> ? 5 : 3);
     }

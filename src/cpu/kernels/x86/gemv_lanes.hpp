@@ -23,32 +23,86 @@ template <class F, class L, std::size_t N>
   return total;
 }
 
+/// Group J of a super-block, unpacked from memory once more: what groups have in common would stay in registers
+/// otherwise, and others would be spilled.
+template <class F, class L, int J>
+[[gnu::always_inline]] inline auto unpack_group(typename RowLanes<L>::Block block) {
+  asm volatile("" : "+r"(block.p));
+  return F::template group<LaneVocabulary<F, L>, J>(block);
+}
+
+/// sums[c] += the products of group J of a super-block, times their sub-scales.
+template <class F, class L, int J, int C, class Scales>
+  requires(!kDotsBytes<L>)
+[[gnu::always_inline]] inline void add_group(typename L::Reg (&sums)[C], typename RowLanes<L>::Block block,
+                                             const Scales& scales, const ChunkX<A8Meta>& x) {
+  constexpr int kFirst = sub_block_of<F>(J, 0), kSecond = sub_block_of<F>(J, 4);
+  const auto u = unpack_group<F, L, J>(block);
+  const auto first = L::template words<kFirst % 4, kFirst % 4>(scales.q[kFirst / 4]);
+  if constexpr (kFirst == kSecond) {
+    L::template dot<F, 0, 8>(sums, u.q, x, 32 * J, first);
+  } else {
+    L::template dot<F, 0, 4>(sums, u.q, x, 32 * J, first);
+    L::template dot<F, 4, 8>(sums, u.q, x, 32 * J, L::template words<kSecond % 4, kSecond % 4>(scales.q[kSecond / 4]));
+  }
+}
+/// The same by a four-byte dot product.
+template <class F, class L, int J, int C, class Scales>
+  requires kDotsBytes<L>
+[[gnu::always_inline]] inline void add_group(typename L::Reg (&sums)[C], typename RowLanes<L>::Block block,
+                                             const Scales& scales, const ChunkX<A8Meta>& x) {
+  using Reg = typename L::Reg;
+  constexpr int kFirst = sub_block_of<F>(J, 0), kSecond = sub_block_of<F>(J, 4);
+  const auto u = unpack_group<F, L, J>(block);
+  // The second half is unpacked once the first is done with: sums of several columns leave no room for both.
+  const auto second = [&]() __attribute__((always_inline)) {
+    if constexpr (C > 1) return unpack_group<F, L, J>(block);
+    return u;
+  };
+  const auto add_scaled = [&]<int SubBlock>(const Reg(&part)[C]) __attribute__((always_inline)) {
+    const Reg scale = L::template dword<SubBlock % 4>(scales.q[SubBlock / 4]);
+    for (int c = 0; c < C; ++c) {
+      sums[c] = L::add(sums[c], L::multiply(part[c], scale));
+      // Else compilers put multiplications off to the end, and keep all parts.
+      if constexpr (F::kMaxScale > 1) asm volatile("" : "+v"(sums[c]));
+    }
+  };
+  Reg low[C], high[C];
+  for (int c = 0; c < C; ++c) low[c] = high[c] = L::zero();
+  add_products<L, 0, 4>(low, u.q, x, 32 * J);
+  if constexpr (kSumsInPairs<F>) {
+    add_products<L, 4, 8>(high, second().q, x, 32 * J);
+    const Reg pair = L::template words<kFirst % 4, kSecond % 4>(scales.q[kFirst / 4]);
+    for (int c = 0; c < C; ++c) sums[c] = L::multiply_add_words(sums[c], L::low_halves(low[c], high[c]), pair);
+  } else if constexpr (kFirst == kSecond) {
+    add_products<L, 4, 8>(low, second().q, x, 32 * J);
+    add_scaled.template operator()<kFirst>(low);
+  } else {
+    add_scaled.template operator()<kFirst>(low);
+    add_products<L, 4, 8>(high, second().q, x, 32 * J);
+    add_scaled.template operator()<kSecond>(high);
+  }
+}
+
 /// totals[c] += a chunk of the rows of one register; super-block formats.
 template <class F, class L, int C>
 [[gnu::always_inline]] inline void lanes_super(const InterleavedChunk<F>& chunk, std::size_t first_row,
-                                               const ChunkX<A8Meta>& x, auto& ahead, typename L::Floats (&totals)[C]) {
+                                               const ChunkX<A8Meta>& x, auto& ahead,
+                                               float (&totals)[C][kInterleavedRows]) {
   using Vocabulary = LaneVocabulary<F, L>;
   using Reg = typename L::Reg;
   const auto block = chunk.template block<L>(0, first_row);
   const auto scales = F::template lane_scales<Vocabulary>(block);
   Reg sums[C];
   for (int c = 0; c < C; ++c) sums[c] = L::zero();
+  // They stay in memory until they are needed, where registers are short.
+  if constexpr (C > 1 && F::kMaxScale > 1) asm volatile("" : "+m"(totals));
   unroll<8>([&]<int J>() __attribute__((always_inline)) {
     ahead.share();
-    auto again = block;
-    asm volatile("" : "+r"(again.p));  // else what groups have in common stays in registers, and others are spilled
-    const auto u = F::template group<Vocabulary, J>(again);
-    constexpr int kFirst = sub_block_of<F>(J, 0), kSecond = sub_block_of<F>(J, 4);
-    if constexpr (kSumsInPairs<F> && requires { L::dot_bytes(sums[0], u.q[0], x.q); }) {
-      dot_lanes_in_pairs<L>(sums, u.q, x, 32 * J, L::template words<kFirst % 4, kSecond % 4>(scales.q[kFirst / 4]));
-    } else if constexpr (kFirst == kSecond) {
-      L::template dot<F, 0, 8>(sums, u.q, x, 32 * J, L::template scale<kFirst % 4>(scales.q[kFirst / 4]));
-    } else {
-      L::template dot<F, 0, 4>(sums, u.q, x, 32 * J, L::template scale<kFirst % 4>(scales.q[kFirst / 4]));
-      L::template dot<F, 4, 8>(sums, u.q, x, 32 * J, L::template scale<kSecond % 4>(scales.q[kSecond / 4]));
-    }
+    add_group<F, L, J>(sums, block, scales, x);
   });
   const auto d = chunk.template scale_pair<L>(0, first_row);
+  typename L::Floats now[C];
   for (int c = 0; c < C; ++c) {
     const auto da = L::fill_floats(x.meta[c].scale[0]);
     const std::int16_t* sums_of_a = F::kScaleStep == 32 ? x.meta[c].sums32 : x.meta[c].sums16;
@@ -56,19 +110,24 @@ template <class F, class L, int C>
       const Reg by_sums = lanes_with_sums<F, L>(scales.q, sums_of_a);
       sums[c] = L::sub(sums[c], L::multiply(by_sums, L::fill32(F::kOffset)));
     }
-    totals[c] = L::step(totals[c], L::multiply_floats(d.low, da), sums[c]);
+    now[c] = L::step(L::load_floats(totals[c] + first_row), L::multiply_floats(d.low, da), sums[c]);
     if constexpr (F::kHasMin) {
       const Reg by_sums = lanes_with_sums<F, L>(F::template lane_mins<Vocabulary>(block).q, sums_of_a);
-      totals[c] = L::step_minus(totals[c], L::multiply_floats(d.high, da), by_sums);
+      now[c] = L::step_minus(now[c], L::multiply_floats(d.high, da), by_sums);
     }
   }
+  // Stored after the last column: compilers take it that a store changes bytes of the block, and unpack mins again.
+  for (int c = 0; c < C; ++c) L::store_floats(totals[c] + first_row, now[c]);
 }
 
 /// The same for small blocks of 32: `groups` of them.
 template <class F, class L, int C>
 [[gnu::always_inline]] inline void lanes_small(const InterleavedChunk<F>& chunk, std::size_t first_row, int groups,
-                                               const ChunkX<A8Meta>& x, auto& ahead, typename L::Floats (&totals)[C]) {
+                                               const ChunkX<A8Meta>& x, auto& ahead,
+                                               float (&all_totals)[C][kInterleavedRows]) {
   using Vocabulary = LaneVocabulary<F, L>;
+  typename L::Floats totals[C];
+  for (int c = 0; c < C; ++c) totals[c] = L::load_floats(all_totals[c] + first_row);
 #pragma GCC unroll 1
   for (int g = 0; g < groups; ++g) {
     const auto b = static_cast<std::size_t>(g);
@@ -77,7 +136,11 @@ template <class F, class L, int C>
     const auto d = chunk.template scale_pair<L>(b, first_row);
     typename L::Reg sums[C];
     for (int c = 0; c < C; ++c) sums[c] = L::zero();
-    L::template dot<F, 0, 8>(sums, u.q, x, 32 * g, L::one());
+    if constexpr (kDotsBytes<L>) {
+      add_products<L, 0, 8>(sums, u.q, x, 32 * g);
+    } else {
+      L::template dot<F, 0, 8>(sums, u.q, x, 32 * g, L::fill16(1));
+    }
     for (int c = 0; c < C; ++c) {
       auto sum = sums[c];
       if constexpr (F::kOffset != 0 && !L::template kSigned<F>) {
@@ -90,6 +153,7 @@ template <class F, class L, int C>
       }
     }
   }
+  for (int c = 0; c < C; ++c) L::store_floats(all_totals[c] + first_row, totals[c]);
 }
 
 /// Weights interleaved in the store, for gemv_lanes.
@@ -156,14 +220,11 @@ template <class F, class L, class Source, int C>
 #pragma GCC unroll 1
     for (std::size_t first = 0; first < kInterleavedRows; first += L::kRows) {
       asm volatile("" : "+r"(x.q));  // else the broadcasts of all of x are taken out of the loop and spilled
-      typename L::Floats now[C];
-      for (int c = 0; c < C; ++c) now[c] = L::load_floats(totals[c] + first);
       if constexpr (F::kFamily == Family::super_block) {
-        lanes_super<F, L, C>(weights, first, x, ahead, now);
+        lanes_super<F, L, C>(weights, first, x, ahead, totals);
       } else {
-        lanes_small<F, L, C>(weights, first, groups, x, ahead, now);
+        lanes_small<F, L, C>(weights, first, groups, x, ahead, totals);
       }
-      for (int c = 0; c < C; ++c) L::store_floats(totals[c] + first, now[c]);
     }
   }
   for (int c = 0; c < C; ++c) {

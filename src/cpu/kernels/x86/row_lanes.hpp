@@ -108,17 +108,11 @@ struct Rows8Lanes {
 struct Avx2Lanes : Rows8Lanes {
   template <class F>
   static constexpr bool kSigned = F::kMaxU > 128;  // sums are of q * a, else of u * a
-  using Scale = Reg;
-  template <int B>
-  static Scale scale(Reg quad) {
-    return words<B, B>(quad);
-  }
-  static Scale one() { return _mm256_set1_epi16(1); }
 
   /// totals[c] += scale * sum of u[i] * (4 values of column c from `at` + 4i on) over i in [Begin, End).
   template <class F, int Begin, int End, int C>
   [[gnu::always_inline]] static void dot(Reg (&totals)[C], const Reg (&u)[8], const ChunkX<A8Meta>& x, int at,
-                                         Scale scale) {
+                                         Reg scale) {
     constexpr int kFit = kSigned<F> ? 1 : 32767 / (2 * 127 * F::kMaxU);
     Reg sums[C];
     unroll<End - Begin>([&]<int I>() __attribute__((always_inline)) {
@@ -146,67 +140,36 @@ struct Avx2Lanes : Rows8Lanes {
   }
 };
 
-/// The same with a four-byte dot product, which does not saturate. Scale int: none.
-template <class L, class F, int Begin, int End, int C, class Scale>
-[[gnu::always_inline]] inline void dot_lanes(typename L::Reg (&totals)[C], const typename L::Reg (&u)[8],
-                                             const ChunkX<A8Meta>& x, int at, Scale scale) {
-  typename L::Reg sums[C];
-  for (int c = 0; c < C; ++c) sums[c] = L::zero();
+/// Whether these lanes have a four-byte dot product.
+template <class L>
+inline constexpr bool kDotsBytes = requires(typename L::Reg v, const std::int8_t* a) { L::dot_bytes(v, v, a); };
+
+/// sums[c] += u[i] * (4 values of column c from `at` + 4i on) over i in [Begin, End), by a four-byte dot product, which
+/// does not saturate.
+template <class L, int Begin, int End, int C>
+[[gnu::always_inline]] inline void add_products(typename L::Reg (&sums)[C], const typename L::Reg (&u)[8],
+                                                const ChunkX<A8Meta>& x, int at) {
   unroll<End - Begin>([&]<int I>() __attribute__((always_inline)) {
     for (int c = 0; c < C; ++c) {
       sums[c] = L::dot_bytes(sums[c], u[Begin + I], x.column(c) + at + 4 * (Begin + I));
       if constexpr (C > 1) asm volatile("" : "+v"(sums[c]));
     }
   });
-  for (int c = 0; c < C; ++c) {
-    if constexpr (std::is_same_v<Scale, int>) {
-      totals[c] = sums[c];
-    } else {
-      totals[c] = L::add(totals[c], L::multiply(sums[c], scale));
-    }
-  }
 }
 
 /// Whether sums of 16 products fit int16, so that two of them side by side are multiplied by their sub-scales at once.
 template <class F>
 inline constexpr bool kSumsInPairs = F::kMaxScale > 1 && 16 * 127 * F::kMaxU <= 32767;
 
-/// totals[c] += the products of 32 weights, times words of `scales`: the low ones those of the first 16.
-template <class L, int C>
-[[gnu::always_inline]] inline void dot_lanes_in_pairs(typename L::Reg (&totals)[C], const typename L::Reg (&u)[8],
-                                                      const ChunkX<A8Meta>& x, int at, typename L::Reg scales) {
-  typename L::Reg sums[C], more[C];
-  for (int c = 0; c < C; ++c) sums[c] = more[c] = L::zero();
-  unroll<4>([&]<int I>() __attribute__((always_inline)) {
-    for (int c = 0; c < C; ++c) {
-      sums[c] = L::dot_bytes(sums[c], u[I], x.column(c) + at + 4 * I);
-      more[c] = L::dot_bytes(more[c], u[I + 4], x.column(c) + at + 4 * I + 16);
-      if constexpr (C > 1) asm volatile("" : "+v"(sums[c]), "+v"(more[c]));
-    }
-  });
-  for (int c = 0; c < C; ++c) totals[c] = L::multiply_add_words(totals[c], L::low_halves(sums[c], more[c]), scales);
-}
-
 #if defined(__AVXVNNI__)
 /// vpdpbusd on 8 rows.
 struct AvxVnniLanes : Rows8Lanes {
   template <class F>
   static constexpr bool kSigned = false;
-  using Scale = Reg;
-  template <int B>
-  static Scale scale(Reg quad) {
-    return dword<B>(quad);
-  }
-  static int one() { return 1; }
   /// acc + sums of four u times the four values at a.
   static Reg dot_bytes(Reg acc, Reg u, const std::int8_t* a) { return _mm256_dpbusd_avx_epi32(acc, u, broadcast(a)); }
   /// acc + sums of two w times the two values at a.
   static Reg dot_words(Reg acc, Reg w, const std::int8_t* a) { return _mm256_dpwssd_avx_epi32(acc, w, broadcast(a)); }
-  template <class F, int Begin, int End, int C>
-  [[gnu::always_inline]] static void dot(Reg (&totals)[C], const Reg (&u)[8], const ChunkX<A8Meta>& x, int at,
-                                         auto scale) {
-    dot_lanes<AvxVnniLanes, F, Begin, End>(totals, u, x, at, scale);
-  }
 };
 #endif
 
@@ -295,11 +258,6 @@ struct Avx512Lanes {
   static Floats load_floats(const float* p) { return _mm512_loadu_ps(p); }
   static void store_floats(float* p, Floats v) { _mm512_storeu_ps(p, v); }
 
-  template <int B>
-  static Reg scale(Reg quad) {
-    return dword<B>(quad);
-  }
-  static int one() { return 1; }
   // In assembly, because GCC 12 broadcasts in an instruction of its own: a sixth of all, in loops of thousands.
   [[gnu::always_inline]] static Reg dot_bytes(Reg acc, Reg u, const std::int8_t* a) {
     asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(acc) : "v"(u), "m"(*reinterpret_cast<const std::int8_t(*)[4]>(a)));
@@ -308,11 +266,6 @@ struct Avx512Lanes {
   [[gnu::always_inline]] static Reg dot_words(Reg acc, Reg w, const std::int8_t* a) {
     asm("vpdpwssd %2%{1to16%}, %1, %0" : "+v"(acc) : "v"(w), "m"(*reinterpret_cast<const std::int8_t(*)[4]>(a)));
     return acc;
-  }
-  template <class F, int Begin, int End, int C>
-  [[gnu::always_inline]] static void dot(Reg (&totals)[C], const Reg (&u)[8], const ChunkX<A8Meta>& x, int at,
-                                         auto scale) {
-    dot_lanes<Avx512Lanes, F, Begin, End>(totals, u, x, at, scale);
   }
 };
 #endif
