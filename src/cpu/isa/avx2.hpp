@@ -67,23 +67,22 @@ struct Isa {
     const auto gemm_from = [](std::size_t m) {
       return UsedFrom{.lanes = m, .gemm = m, .through_cache = F::kType != Q5_K && F::kType != Q6_K};
     };
-    if (P == Precision::a16) return gemm_from(kByRows ? 5 : kSeveralFields<F> ? 4 : 3);
+    if (P == Precision::a16) return gemm_from(kByRows || kSeveralFields<F> || F::kType == Q2_K ? 5 : 3);
     switch (F::kType) {
       case Q2_K:
         return lanes_from(1, 6);
       case IQ4_XS:
-        return lanes_from(3, 6);
+        return lanes_from(4, 6);
       case Q4_K:
         return lanes_from(5, 6);
       case TQ2_0:
         return lanes_from(3, 8);
-      case Q3_K:
-      case Q6_K:
-        return gemm_from(4);
       case TQ1_0:
+      case Q6_K:
         return gemm_from(6);
       case Q5_K:
         return gemm_from(9);
+      case Q3_K:
       case Q5_0:
       case MXFP4:
         return gemm_from(5);

@@ -36,6 +36,10 @@ struct Avx2Dot {
     }
   }
 
+  /// Ties a sum to its register: GCC puts additions off to the end of a block otherwise, and keeps all products on the
+  /// stack meanwhile.
+  [[gnu::always_inline]] static void keep(__m256i& sum) { asm("" : "+v"(sum)); }
+
   template <class F>
   [[gnu::always_inline]] static __m256i byte_products(__m256i u, __m256i a) {
     if constexpr (F::kMaxU <= 128) {
@@ -149,6 +153,7 @@ struct Avx2Dot {
         for (int c = 0; c < C; ++c) {
           const __m256i products = byte_products<F>(u, load256(x.column(c) + 32 * J));
           r.s[c] = _mm256_add_epi32(r.s[c], _mm256_madd_epi16(products, scale));
+          if constexpr (C > 1) keep(r.s[c]);
         }
       });
     }
@@ -191,6 +196,7 @@ struct Avx2Dot {
         __m256i a = load256(x.column(c) + 32 * J);
         if constexpr (kToActivations) a = _mm256_sign_epi8(a, signs);
         r.s[c] = _mm256_add_epi32(r.s[c], _mm256_madd_epi16(_mm256_maddubs_epi16(u, a), scale));
+        if constexpr (C > 1) keep(r.s[c]);
       }
     });
     if constexpr (!kToActivations) {
@@ -213,6 +219,7 @@ struct Avx2Dot {
         const std::int8_t* a = x.column(c) + 64 * J;
         r.s[c] = _mm256_add_epi32(r.s[c], _mm256_madd_epi16(low, load256(a)));
         r.s[c] = _mm256_add_epi32(r.s[c], _mm256_madd_epi16(high, load256(a + 32)));
+        if constexpr (C > 1) keep(r.s[c]);
       }
     });
     for (int c = 0; c < C; ++c) {

@@ -72,6 +72,11 @@ struct Avx512Dot {
     });
   }
 
+  /// Whether the activations of C columns stay in registers for eight rows; measured.
+  template <class F, class Meta, int C>
+  static constexpr bool kHoldsActivations =
+      sizeof(Meta) == sizeof(A8Meta) && (Unpack<F>::kIndexed || (Unpack<F>::kByPlanes && C == 1));
+
   template <class F, class Meta>
   static constexpr bool kAhead = sizeof(Meta) == sizeof(A8Meta) && Unpack<F>::kIndexed;
   template <class F>

@@ -235,7 +235,7 @@ template <class F, int C>
   __m512 totals[C];
   for (auto& total : totals) total = _mm512_setzero_ps();
   for (std::size_t b = 0; b < blocks; ++b) {
-    const ChunkX<A8Meta> x(args.x, b, c0);
+    ChunkX<A8Meta> x(args.x, b, c0);
     const std::uint8_t* block = start + b * F::kBlockBytes;
     const std::uint8_t* ahead = start + stream(b * F::kBlockBytes);
     WideHeads<F> heads;
@@ -256,6 +256,8 @@ template <class F, int C>
     __m512i parts[C][4];
 #pragma GCC unroll 1
     for (std::size_t g = 0; g < 4; ++g) {
+      // Those of more columns than two are read again for each four rows: GCC would put them on the stack.
+      if constexpr (C > 2) asm volatile("" : "+r"(x.q));
       __m512i scaled[2][C];
       unroll<2>([&]<int H>() __attribute__((always_inline)) {
         for (int i = 0; i < 2; ++i, ahead += stream.step) {

@@ -39,6 +39,10 @@ kAhead<F, Meta> struct AheadOf<F, Meta, Dot> {
   using Type = typename Dot::template Ahead<F>;
 };
 
+/// Whether the activations of C columns stay in registers for eight rows: not, if Dot does not say.
+template <class F, class Meta, class Dot, int C>
+inline constexpr bool kHoldsActivations = requires { requires Dot::template kHoldsActivations<F, Meta, C>; };
+
 /// acc[c] += all of k, for eight rows and C columns from c0; super-block formats.
 template <class F, class Meta, class Dot, int C>
 [[gnu::noinline]] void gemv_super(const ProductArgs& args, const Rows8& all_rows, std::size_t c0, __m256 (&acc)[C]) {
@@ -51,7 +55,7 @@ template <class F, class Meta, class Dot, int C>
   const std::size_t blocks = args.in_features / 256;
   const auto stream = RowsAhead::of<F>(args, 8);
   for (std::size_t b = 0; b < blocks; ++b) {
-    const ChunkX<Meta> x(args.x, b, c0);
+    ChunkX<Meta> x(args.x, b, c0);
     const std::size_t at = b * F::kBlockBytes;
     const std::uint8_t* ahead = rows.base + stream(at);
     __m256i s[C][8], m[C][8];
@@ -68,6 +72,8 @@ template <class F, class Meta, class Dot, int C>
       } else {
         prefetch<F::kBlockBytes, FetchTo<F>::kGemv>(ahead + i * stream.step);
       }
+      // Else GCC takes their loads out of this loop, all of them, and puts what was loaded on the stack.
+      if constexpr (!kHoldsActivations<F, Meta, Dot, C>) asm volatile("" : "+r"(x.q));
       LaneSums<F, C> sums;
       const std::uint8_t* block = rows.row(i, at);
       SubScales sub;
