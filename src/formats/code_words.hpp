@@ -1,4 +1,4 @@
-// Code books of up to 512 entries as words of short codes, which are looked up in registers (`plane`, format.hpp).
+// Code books of up to 512 entries as words of short codes, which are looked up in registers (`planes`, format.hpp).
 //
 // A code has a number for each magnitude of its entry. Those of weights 2P and 2P + 1 of eight are the low bits of the
 // two bytes of a word after one shift; with a sign above each, one more look-up gives the weights. W is a vocabulary of
@@ -41,10 +41,24 @@ inline typename W::U8x16 signed_table(const std::uint8_t (&values)[Count], int o
   }
   return W::u64x2(half[0], half[1]);
 }
-/// Weights 8i + 2P and 8i + 2P + 1 of IQ3: codes of entries 2i and 2i + 1 of four magnitudes; signs of eight.
-template <class W, int P>
-inline typename W::U8x64 iq3_plane(const std::uint8_t (&values)[8], int offset, typename W::U8x64 codes,
-                                   typename W::U8x64 signs) {
+/// The weights of a block of IQ3. What all planes need is computed once, as compilers do not see that it is the same.
+template <class W>
+class Iq3Planes {
+ public:
+  using U8x64 = typename W::U8x64;
+  /// Codes of the even and of the odd entries, and the signs of each eight weights.
+  [[gnu::always_inline]] Iq3Planes(const std::uint8_t (&magnitudes)[8], int offset, U8x64 even, U8x64 odd, U8x64 signs)
+      : table_(signed_table<W>(magnitudes, offset)),
+        even_(W::bit_or(even, W::lookup_words(kSigns.at, signs))),
+        odd_(W::bit_or(odd, W::lookup_words(kSigns.at, W::template shr<4>(signs)))) {}
+  /// Weights 8i + 2P and 8i + 2P + 1 in word i.
+  template <int P>
+  [[gnu::always_inline]] U8x64 plane() const {
+    const auto codes = P < 2 ? even_ : odd_;
+    return W::lookup(table_, W::and_words(P % 2 == 0 ? codes : W::template shr<4>(codes), 0x0f0f));
+  }
+
+ private:
   static constexpr auto kSigns = [] {  // of four signs those that belong to the entry, above its numbers
     WordTable<32> table{};
     for (std::size_t n = 0; n < 32; ++n) {
@@ -54,29 +68,40 @@ inline typename W::U8x64 iq3_plane(const std::uint8_t (&values)[8], int offset, 
     }
     return table;
   }();
-  const auto own = P < 2 ? signs : W::template shr<4>(signs);
-  const auto signed_codes = W::bit_or(codes, W::lookup_words(kSigns.at, own));
-  const auto numbers = W::and_words(P % 2 == 0 ? signed_codes : W::template shr<4>(signed_codes), 0x0f0f);
-  return W::lookup(signed_table<W>(values, offset), numbers);
-}
+  typename W::U8x16 table_;
+  U8x64 even_, odd_;
+};
+
 /// The magnitudes of IQ2; the last is none.
 inline constexpr std::uint8_t kIq2Magnitudes[4] = {8, 25, 43, 0};
-/// Weights 8i + 2P and 8i + 2P + 1 of IQ2: codes of entries of eight magnitudes, and their signs.
-template <class W, int P>
-inline typename W::U8x64 iq2_plane(int offset, typename W::U8x64 codes, typename W::U8x64 signs) {
-  // Sign j at bit j, sign j + 1 at bit 8 + j. Odd bits are zero, and so are bits 3 and 7 of the bytes below; bits 4 to
-  // 6 mean nothing to a look-up.
-  const auto both = W::and_words(W::bit_or(signs, W::template shl<7>(signs)), 0x5555);
-  const auto shifted = [&] {
-    if constexpr (P == 0) {
-      return W::template shl<2>(both);
-    } else {
-      return W::template shr<2 * P - 2>(both);
-    }
-  }();
-  const auto numbers = W::select(0x0303, W::template shr<2 * P>(codes), shifted);
-  return W::lookup(signed_table<W>(kIq2Magnitudes, offset), numbers);
-}
+/// The weights of a block of IQ2, likewise: codes of entries of eight magnitudes, and their signs.
+template <class W>
+class Iq2Planes {
+ public:
+  using U8x64 = typename W::U8x64;
+  [[gnu::always_inline]] Iq2Planes(int offset, U8x64 codes, U8x64 signs)
+      : table_(signed_table<W>(kIq2Magnitudes, offset)),
+        codes_(codes),
+        // Sign j at bit j, sign j + 1 at bit 8 + j. Odd bits are zero, and so are bits 3 and 7 of the bytes below; bits
+        // 4 to 6 mean nothing to a look-up.
+        signs_(W::and_words(W::bit_or(signs, W::template shl<7>(signs)), 0x5555)) {}
+  /// Weights 8i + 2P and 8i + 2P + 1 in word i.
+  template <int P>
+  [[gnu::always_inline]] U8x64 plane() const {
+    const auto shifted = [&] {
+      if constexpr (P == 0) {
+        return W::template shl<2>(signs_);
+      } else {
+        return W::template shr<2 * P - 2>(signs_);
+      }
+    }();
+    return W::lookup(table_, W::select(0x0303, W::template shr<2 * P>(codes_), shifted));
+  }
+
+ private:
+  typename W::U8x16 table_;
+  U8x64 codes_, signs_;
+};
 
 }  // namespace
 }  // namespace quantlinear::formats

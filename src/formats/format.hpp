@@ -50,8 +50,9 @@
 //   kQuarterOrder    which, by units of 16 weights: [J][i] is the unit in bytes 16i .. 16i+15 of quarter J, or
 //   template <class W, int J> static W::U8x64 paired_quarter(const uint8_t* block)
 //                    likewise, in the order of kPairedQuarters, for registers of 64 bytes
-//   template <class W, int P> static W::U8x64 plane(const uint8_t* block)
-//                    the u of weights 8i + 2P and 8i + 2P + 1 in word i (code_words.hpp)
+//   template <class W> static Iq2Planes<W> planes(const uint8_t* block)
+//                    whose plane<P>() is the u of weights 8i + 2P and 8i + 2P + 1 in word i; or Iq3Planes
+//                    (code_words.hpp)
 // super_block only, optional, where weights are entries of a code book whose indices have more than a byte:
 //   kEntries         the book, of 8 or 4 weights an entry
 //   template <class V, int I> static V::U8x32 index_words(const uint8_t* block)

@@ -63,11 +63,11 @@ struct IQ2_XS {
     const auto entry = [&](int i) { return iq2_xs_grid[(codes >> (16 * i)) & 511]; };
     return V::u64x4(entry(0), entry(1), entry(2), entry(3));
   }
-  template <class W, int P>
-  static typename W::U8x64 plane(const std::uint8_t* block) {
+  template <class W>
+  static Iq2Planes<W> planes(const std::uint8_t* block) {
     static constexpr auto kCodes = code_words(iq2_xs_grid, kIq2Magnitudes);
     const auto all = W::load64(block + 2);
-    return iq2_plane<W, P>(kOffset, W::lookup_words(kCodes.at, all), W::with_even_parity(W::template shr<9>(all)));
+    return {kOffset, W::lookup_words(kCodes.at, all), W::with_even_parity(W::template shr<9>(all))};
   }
   template <class V, int J>
   static typename V::U8x32 group(const std::uint8_t* block) {

@@ -62,12 +62,12 @@ struct IQ2_XXS {
     const std::uint8_t* index = block + 2 + 8 * J;
     return V::u64x4(iq2_xxs_grid[index[0]], iq2_xxs_grid[index[1]], iq2_xxs_grid[index[2]], iq2_xxs_grid[index[3]]);
   }
-  template <class W, int P>
-  static typename W::U8x64 plane(const std::uint8_t* block) {
+  template <class W>
+  static Iq2Planes<W> planes(const std::uint8_t* block) {
     static constexpr auto kCodes = code_words(iq2_xxs_grid, kIq2Magnitudes);
     const auto all = W::load64(block + 2);
     const auto signs = W::with_even_parity(W::template sevens<4>(all));
-    return iq2_plane<W, P>(kOffset, W::lookup_words(kCodes.at, W::low_bytes_of_qwords(all)), signs);
+    return {kOffset, W::lookup_words(kCodes.at, W::low_bytes_of_qwords(all)), signs};
   }
   template <class V, int J>
   static typename V::U8x32 group(const std::uint8_t* block) {

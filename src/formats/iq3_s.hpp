@@ -69,14 +69,14 @@ struct IQ3_S {
     return V::u32x8(entry(first, 0), entry(first, 1), entry(first, 2), entry(first, 3), entry(last, 0), entry(last, 1),
                     entry(last, 2), entry(last, 3));
   }
-  template <class W, int P>
-  static typename W::U8x64 plane(const std::uint8_t* block) {
+  template <class W>
+  static Iq3Planes<W> planes(const std::uint8_t* block) {
     static constexpr std::uint8_t kMagnitudes[8] = {1, 3, 5, 7, 9, 11, 13, 15};
     static constexpr auto kCodes = code_words(iq3_s_grid, kMagnitudes);
     const auto low = W::load64(block + 2), high = W::template fields<2>(W::load8(block + 66));
-    const auto index = P < 2 ? W::select(0x100, high, W::even_bytes(low))
-                             : W::select(0x100, W::template shr<1>(high), W::odd_bytes(low));
-    return iq3_plane<W, P>(kMagnitudes, kOffset, W::lookup_words(kCodes.at, index), W::words_of(W::load32(block + 74)));
+    const auto even = W::lookup_words(kCodes.at, W::select(0x100, high, W::even_bytes(low)));
+    const auto odd = W::lookup_words(kCodes.at, W::select(0x100, W::template shr<1>(high), W::odd_bytes(low)));
+    return {kMagnitudes, kOffset, even, odd, W::words_of(W::load32(block + 74))};
   }
   template <class V, int J>
   static typename V::U8x32 group(const std::uint8_t* block) {

@@ -67,14 +67,14 @@ struct IQ3_XXS {
                     iq3_xxs_grid[four >> 24], iq3_xxs_grid[i[0]], iq3_xxs_grid[i[1]], iq3_xxs_grid[i[2]],
                     iq3_xxs_grid[i[3]]);
   }
-  template <class W, int P>
-  static typename W::U8x64 plane(const std::uint8_t* block) {
+  template <class W>
+  static Iq3Planes<W> planes(const std::uint8_t* block) {
     static constexpr std::uint8_t kMagnitudes[8] = {4, 12, 20, 28, 36, 44, 52, 62};
     static constexpr auto kCodes = code_words(iq3_xxs_grid, kMagnitudes);
     const auto all = W::load64(block + 2);
-    const auto codes = W::lookup_words(kCodes.at, P < 2 ? W::even_bytes(all) : W::odd_bytes(all));
     const auto signs = W::with_even_parity(W::template sevens<0>(W::qwords_of(W::load32(block + 66))));
-    return iq3_plane<W, P>(kMagnitudes, kOffset, codes, signs);
+    return {kMagnitudes, kOffset, W::lookup_words(kCodes.at, W::even_bytes(all)),
+            W::lookup_words(kCodes.at, W::odd_bytes(all)), signs};
   }
   template <class V, int J>
   static typename V::U8x32 group(const std::uint8_t* block) {

@@ -92,8 +92,7 @@ struct Avx512Dot {
   template <class F, int C>
   [[gnu::always_inline]] static void super_block_sums(const std::uint8_t* block, const SubScales& sub,
                                                       const ChunkX<A8Meta>& x, LaneSums<F, C>& r) {
-    const auto weights = [&]<int J>() __attribute__((always_inline)) { return Unpack<F>::template weights<J>(block); };
-    block_sums<F, C>(weights, sub, x, r);
+    block_sums<F, C>(Unpack<F>::weights_of(block), sub, x, r);
   }
 
   /// weights<J>() is the J-th quarter or plane.

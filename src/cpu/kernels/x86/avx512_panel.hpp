@@ -65,8 +65,9 @@ struct PackBlocks {
 
   static void store(std::uint8_t* to, __m512i v) { _mm512_store_si512(to, v); }
   [[gnu::always_inline]] static void unpack(const std::uint8_t* block, std::uint8_t* u) {
-    const __m512i a = Unpack::template weights<0>(block), b = Unpack::template weights<1>(block);
-    const __m512i c = Unpack::template weights<2>(block), d = Unpack::template weights<3>(block);
+    const auto weights = Unpack::weights_of(block);
+    const __m512i a = weights.template operator()<0>(), b = weights.template operator()<1>();
+    const __m512i c = weights.template operator()<2>(), d = weights.template operator()<3>();
     if constexpr (Unpack::kByPlanes) {
       // Words of four planes make eight weights.
       const __m512i ab = _mm512_unpacklo_epi16(a, b), ab_high = _mm512_unpackhi_epi16(a, b);

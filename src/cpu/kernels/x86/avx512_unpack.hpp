@@ -13,7 +13,7 @@ template <class F>
 struct Avx512Unpack {
   using W = Avx512Vocabulary;
   /// Code books that are looked up in registers.
-  static constexpr bool kByPlanes = requires(const std::uint8_t* b) { F::template plane<W, 0>(b); };
+  static constexpr bool kByPlanes = requires(const std::uint8_t* b) { F::template planes<W>(b); };
   /// Larger code books: eight weights at a time, by indices of more than a byte.
   static constexpr bool kIndexed = requires(const std::uint8_t* b) { F::template codes<W>(b); };
   /// 64 weights together, in an order of their own.
@@ -32,17 +32,24 @@ struct Avx512Unpack {
     }
   }();
 
-  /// Quarter or plane J.
+  /// Quarter J.
   template <int J>
   [[gnu::always_inline]] static __m512i weights(const std::uint8_t* block) {
-    if constexpr (kByPlanes) {
-      return F::template plane<W, J>(block);
-    } else if constexpr (kByPairs) {
+    if constexpr (kByPairs) {
       return F::template paired_quarter<W, J>(block);
     } else if constexpr (kByQuarters) {
       return F::template quarter<W, J>(block);
     } else {
       return W::join(F::template group<V, 2 * J>(block), F::template group<V, 2 * J + 1>(block));
+    }
+  }
+  /// A function of J: quarter or plane J of the block.
+  [[gnu::always_inline]] static auto weights_of(const std::uint8_t* block) {
+    if constexpr (kByPlanes) {
+      return [planes = F::template planes<W>(block)]<int J>()
+                 __attribute__((always_inline)) { return planes.template plane<J>(); };
+    } else {
+      return [block]<int J>() __attribute__((always_inline)) { return weights<J>(block); };
     }
   }
 

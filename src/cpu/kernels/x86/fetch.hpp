@@ -127,9 +127,7 @@ struct FetchTo {
   static constexpr bool kGemvTwice = kGemv == CacheLevel::second && kSuper && kBytes > (Columns == 1 ? 128 : 200);
   /// Whether it pays not to fetch twice the lines that two blocks share: the fewer there are of a block, the more.
   static constexpr bool kEachOnce = kGemv == CacheLevel::second && kBytes < 144;
-  template <int Columns>
-  static constexpr CacheLevel kLanesInFile =
-      second_if(!kSuper || (kPlain && (Columns <= 2 || kBytes > 144 || (kBytes > 128 && Columns < 8))));
+  static constexpr CacheLevel kLanesInFile = second_if(!kSuper || kPlain);
   static constexpr CacheLevel kInterleaved = CacheLevel::second;
   /// Chosen for weights from memory; those in a cache are read more slowly the more often they are fetched.
   template <int Columns>
@@ -140,7 +138,7 @@ struct FetchTo {
     return Columns == 1 ? 4 : 3;
   }();
   static constexpr CacheLevel kInterleavedPanels = CacheLevel::second;
-  static constexpr CacheLevel kPanels = second_if(kPlain && (!kSuper || kBytes > (kAvx512 ? 128 : 100)));
+  static constexpr CacheLevel kPanels = second_if(kPlain && (!kSuper || kBytes > 100));
   /// Floats read eight rows side by side. None: the hardware follows them by itself, where rows are a page or more.
   template <int Columns>
   static constexpr int kFloatTimes = kGemv == CacheLevel::first ? 0 : (Columns == 1 ? 5 : 3);

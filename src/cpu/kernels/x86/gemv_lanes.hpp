@@ -193,7 +193,7 @@ class LanesInFile {
     return rows_.template take<L>(start_ + chunk * kChunkBytes, row_bytes_, groups);
   }
   template <int Columns>
-  [[nodiscard]] AheadInFile<F, L, FetchTo<F>::template kLanesInFile<Columns>> ahead(std::size_t chunk) const {
+  [[nodiscard]] AheadInFile<F, L, FetchTo<F>::kLanesInFile> ahead(std::size_t chunk) const {
     return {start_ + stream_(chunk * kChunkBytes), stream_.step};
   }
 
@@ -220,6 +220,7 @@ template <class F, class L, class Source, int C>
 #pragma GCC unroll 1
     for (std::size_t first = 0; first < kInterleavedRows; first += L::kRows) {
       asm volatile("" : "+r"(x.q));  // else the broadcasts of all of x are taken out of the loop and spilled
+      if constexpr (kTurnsOfRows<F, L>) asm volatile("" : "+r"(first));
       if constexpr (F::kFamily == Family::super_block) {
         lanes_super<F, L, C>(weights, first, x, ahead, totals);
       } else {

@@ -22,6 +22,11 @@ inline constexpr bool kSeveralFields =
 template <class F>
 inline constexpr bool kWholeBytes = F::kMaxU == 255;
 
+/// Whether sixteen rows, of which a register has eight, stay a loop of two turns (its variable is then tied to a
+/// register): the code of both, one after the other, is more than a core keeps decoded.
+template <class F, class L>
+inline constexpr bool kTurnsOfRows = L::kRows < kInterleavedRows && F::kFamily == Family::super_block;
+
 template <class F>
 constexpr InterleavedBlock interleaved_block() {
   return {F::kBlockBytes, F::kScaleAt};

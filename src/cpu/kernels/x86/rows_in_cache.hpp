@@ -39,6 +39,7 @@ class RowsInCache {
       if constexpr (Chunk::kApart != 0) take_scales(block + F::kScaleAt, stride, scales_ + b * Chunk::kScaleBytes);
 #pragma GCC unroll 1
       for (std::size_t row = 0; row < kInterleavedRows; row += L::kRows) {
+        if constexpr (kTurnsOfRows<F, L>) asm volatile("" : "+r"(row));
         // The last sixteen bytes overlap those before them where the block is no multiple of 16.
         unroll<(kBytes + 15) / 16>([&]<int I>() __attribute__((always_inline)) {
           constexpr int kAt = 16 * I + 16 <= kBytes ? 16 * I : kBytes - 16;
