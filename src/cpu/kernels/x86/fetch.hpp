@@ -134,8 +134,8 @@ struct FetchTo {
   static constexpr int kInterleavedTimes = [] {
     if (!kAvx512) return kSmallBlocksOfBytes<F> && Columns == 1 ? 5 : 1;
     if (kSmallBlocksOfBytes<F>) return Columns <= 3 ? 5 : (Columns == 4 ? 4 : 3);
-    if (kBytes <= 128 || Columns > 2) return 1;
-    return Columns == 1 ? 4 : 3;
+    if (kBytes <= 128 || Columns > 4) return 1;
+    return Columns == 1 ? 4 : (Columns <= 3 ? 3 : 2);
   }();
   static constexpr CacheLevel kInterleavedPanels = CacheLevel::second;
   static constexpr CacheLevel kPanels = second_if(kPlain && (!kSuper || kBytes > 100));
