@@ -178,8 +178,8 @@ TEST(ChoiceOfKernels, ActivationsArePreparedByASetThatWasProvedWithThem) {
   const auto layer = cpu::choose_kernels(choices, parts, 256, 4, Precision::a8, StoreLayout::as_in_file, fresh_proof);
   ASSERT_TRUE(layer);
   const cpu::PreparedLayout prepared = cpu::plan_forward(*layer, parts, 3, 1).prepared;
-  ASSERT_EQ(prepared.count, 1u);
-  EXPECT_EQ(prepared.entries[0].prepare_row, scalar().prepare_row);
+  ASSERT_EQ(prepared.entries.size(), 1u);
+  EXPECT_EQ(prepared.all()[0].prepare_row, scalar().prepare_row);
 }
 
 TEST(Proof, RunsOncePerProcessForAllThreads) {

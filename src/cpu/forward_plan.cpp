@@ -83,12 +83,11 @@ PreparedLayout layout_prepared(std::span<const LayerKernels* const> layers, std:
     const std::size_t chunks = chunks_of(layer->in_features);
     for (const PartKernels& part : layer->parts) {
       const ActivationSpec spec = spec_of(*part.product, columns);
-      if (layout.find(spec) != nullptr || layout.count == PreparedLayout::kMostEntries) continue;
-      PreparedLayout::Entry& entry = layout.entries[layout.count++];
-      entry = {spec, part.set->prepare_row, layout.bytes, 0};
-      layout.bytes += align(values_bytes(spec, layer->in_features, columns));
-      entry.meta_at = layout.bytes;
-      layout.bytes += align(chunks * columns * meta_bytes(spec));
+      if (layout.find(spec) != nullptr || layout.entries.size() == PreparedLayout::kMostEntries) continue;
+      const std::size_t values_at = layout.bytes;
+      const std::size_t meta_at = values_at + align(values_bytes(spec, layer->in_features, columns));
+      layout.bytes = meta_at + align(chunks * columns * meta_bytes(spec));
+      layout.entries.push_back({spec, part.set->prepare_row, values_at, meta_at});
     }
   }
   layout.finite_at = layout.bytes;
@@ -110,9 +109,13 @@ ForwardPlan plan_lanes(const LayerKernels& layer, std::span<const QuantPart> par
   }
   const std::size_t worth = weight_bytes * columns / kBytesPerLane + 1;
   plan.lanes = std::max<std::size_t>(1, std::min({threads, granules, worth}));
-  const std::size_t items = plan.lanes == 1 ? 1 : plan.lanes * kItemsPerLane;  // one lane has nobody to share with
-  plan.granules_per_item = std::max<std::size_t>(1, granules / items);
-  plan.items = (granules + plan.granules_per_item - 1) / plan.granules_per_item;
+  if (plan.lanes == 1) {  // it has nobody to share with
+    plan.granules_per_item = std::max<std::size_t>(1, granules);
+    plan.items = granules == 0 ? 0 : 1;
+  } else {
+    plan.granules_per_item = std::max<std::size_t>(1, granules / (plan.lanes * kItemsPerLane));
+    plan.items = ceil_divide(granules, plan.granules_per_item);
+  }
   plan.lane_bytes = apart(plan.lane_bytes);
   plan.bytes = plan.lanes * plan.lane_bytes;
   return plan;

@@ -2,13 +2,13 @@
 // Pure arithmetic on the store and m; `memory_plan` and `gemm_quant` use the same object.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "cpu/inplace_vector.hpp"
 #include "cpu/kernel_table.hpp"
 #include "cpu/proof.hpp"
 #include "quantlinear/backend.hpp"
@@ -42,9 +42,9 @@ struct LayerKernels {
                                                   std::uint64_t out_features, Precision precision, StoreLayout layout,
                                                   Prover proof = proof_of);
 
-/// a / b rounded up, 0 if b is 0. Does not overflow.
+/// a / b rounded up, 0 if b is 0. Does not overflow. By one, as most often in a plan, it does not take a division.
 constexpr std::uint64_t ceil_divide(std::uint64_t a, std::uint64_t b) {
-  return b == 0 ? 0 : a / b + (a % b != 0 ? 1 : 0);
+  return b <= 1 ? a * b : a / b + (a % b != 0 ? 1 : 0);
 }
 
 /// m rows are multiplied in pieces of up to kMaxColumns, of nearly equal size, so that all are in the same regime
@@ -77,12 +77,11 @@ struct PreparedLayout {
   /// needs no allocation for its plan.
   static constexpr std::size_t kMostEntries = 32;
 
-  std::array<Entry, kMostEntries> entries;
-  std::size_t count = 0;
+  InplaceVector<Entry, kMostEntries> entries;
   std::size_t finite_at = 0;  ///< one byte per row: is it finite
   std::size_t bytes = 0;
 
-  [[nodiscard]] std::span<const Entry> all() const { return std::span(entries).first(count); }
+  [[nodiscard]] std::span<const Entry> all() const { return entries.all(); }
   /// The entry of a spec, or null.
   [[nodiscard]] const Entry* find(const ActivationSpec& spec) const;
 };
