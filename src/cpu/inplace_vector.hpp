@@ -24,7 +24,6 @@ class InplaceVector {
   }
   ~InplaceVector() = default;
 
-  [[nodiscard]] static constexpr std::size_t capacity() { return Capacity; }
   [[nodiscard]] std::size_t size() const { return size_; }
   [[nodiscard]] std::span<const T> all() const { return {std::launder(reinterpret_cast<const T*>(storage_)), size_}; }
   /// Behind the others, of which there are less than Capacity.
