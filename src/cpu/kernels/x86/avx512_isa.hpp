@@ -80,15 +80,15 @@ struct Avx512Isa {
       case Q2_K:
         return lanes_from<F>(1, 21);
       case Q3_K:
-        return lanes_from<F>(2, 14);
+        return lanes_from<F>(1, 17);
       case TQ2_0:
-        return lanes_from<F>(1, 25);
+        return lanes_from<F>(1, 33);
       case Q4_K:
         return lanes_from<F>(3, 21);
       case IQ4_XS:
-        return lanes_from<F>(3, 17);
+        return lanes_from<F>(2, 17);
       case Q5_K:
-        return lanes_from<F>(3, 17);
+        return lanes_from<F>(3, 21);
       case Q6_K:
         return lanes_from<F>(4, 9);
       case Q4_0:

@@ -99,6 +99,7 @@ template <class F, class L, int C>
   if constexpr (C > 1 && F::kMaxScale > 1) asm volatile("" : "+m"(totals));
   unroll<8>([&]<int J>() __attribute__((always_inline)) {
     ahead.share();
+    if constexpr (requires { ahead.template interleave<J>(); }) ahead.template interleave<J>();
     add_group<F, L, J>(sums, block, scales, x);
   });
   const auto d = chunk.template scale_pair<L>(0, first_row);
@@ -179,7 +180,9 @@ class LanesInStore {
   std::size_t distance_;
 };
 
-/// Weights as in the file, interleaved on their way.
+/// Weights as in the file, interleaved on their way: super-blocks in registers of sixteen rows one chunk ahead, a share
+/// with each group that is multiplied, as a core has the shuffles of the one done beside the multiplications of the
+/// other.
 template <class F, class L>
 class LanesInFile {
  public:
@@ -190,19 +193,38 @@ class LanesInFile {
         stream_(RowsAhead::of<F>(args, kInterleavedRows,
                                  kSmallBlocksOfBytes<F> ? stream_distance(args.row_bytes) : 4096)) {}
   InterleavedChunk<F> chunk(std::size_t chunk, int groups) {
-    return rows_.template take<L>(start_ + chunk * kChunkBytes, row_bytes_, groups);
+    if (kOneAhead && chunk != 0) return rows_[chunk % 2].chunk();
+    return rows_[0].template take<L>(start_ + chunk * kChunkBytes, row_bytes_, groups);
   }
   template <int Columns>
-  [[nodiscard]] AheadInFile<F, L, FetchTo<F>::kLanesInFile> ahead(std::size_t chunk) const {
-    return {start_ + stream_(chunk * kChunkBytes), stream_.step};
+  [[nodiscard]] auto ahead(std::size_t chunk) {
+    const Fetched fetched = {start_ + stream_(chunk * kChunkBytes), stream_.step};
+    if constexpr (kOneAhead) {
+      const std::size_t next = (chunk + 1) * kChunkBytes;
+      return FetchedAndInterleaved{fetched, rows_[(chunk + 1) % 2], next < row_bytes_ ? start_ + next : nullptr,
+                                   row_bytes_};
+    } else {
+      return fetched;
+    }
   }
 
  private:
+  static constexpr bool kOneAhead = F::kFamily == Family::super_block && L::kRows == kInterleavedRows;
   static constexpr std::size_t kChunkBytes = kRowChunkBytes<F>;
+  using Fetched = AheadInFile<F, L, FetchTo<F>::kLanesInFile>;
+  struct FetchedAndInterleaved : Fetched {
+    RowsInCache<F>& rows;
+    const std::uint8_t* chunk;  ///< the next one, or null
+    std::size_t stride;
+    template <int J>
+    [[gnu::always_inline]] void interleave() {
+      if (chunk != nullptr) rows.template take_share<L, J>(chunk, stride);
+    }
+  };
   const std::uint8_t* start_;
   std::size_t row_bytes_;
   RowsAhead stream_;
-  RowsInCache<F> rows_;
+  RowsInCache<F> rows_[kOneAhead ? 2 : 1];
 };
 
 /// Rows row .. row+15 against C columns from c0 on. Source: LanesInStore or LanesInFile.

@@ -33,33 +33,52 @@ class RowsInCache {
   template <class L>
   [[gnu::always_inline]] InterleavedChunk<F> take(const std::uint8_t* p, std::size_t stride, int groups) {
     constexpr int kGroups = F::kBlockElements / 32;
-    const Rows8 rows(p, stride, 0, 8);
     for (std::size_t b = 0; static_cast<int>(b) * kGroups < groups; ++b) {
-      const std::uint8_t* block = p + b * F::kBlockBytes;
-      if constexpr (Chunk::kApart != 0) take_scales(block + F::kScaleAt, stride, scales_ + b * Chunk::kScaleBytes);
+      take_scales(p, stride, b);
 #pragma GCC unroll 1
       for (std::size_t row = 0; row < kInterleavedRows; row += L::kRows) {
         if constexpr (kTurnsOfRows<F, L>) asm volatile("" : "+r"(row));
-        // The last sixteen bytes overlap those before them where the block is no multiple of 16.
-        unroll<(kBytes + 15) / 16>([&]<int I>() __attribute__((always_inline)) {
-          constexpr int kAt = 16 * I + 16 <= kBytes ? 16 * I : kBytes - 16;
-          interleave_16_bytes<L>(block + row * stride + kFirst + kAt, rows,
-                                 words_ + b * Chunk::kWordBytes + 4 * row + kInterleavedRows * kAt);
-        });
+        take_pieces<L, 0, kPieces>(p, stride, b, row);
       }
     }
-    return {scales_, words_};
+    return chunk();
   }
+  /// Share J of eight of that for super-blocks, where a register has all rows.
+  template <class L, int J>
+  [[gnu::always_inline]] void take_share(const std::uint8_t* p, std::size_t stride) {
+    static_assert(Chunk::kBlocks == 1 && L::kRows == kInterleavedRows);
+    if constexpr (J == 0) take_scales(p, stride, 0);
+    take_pieces<L, J * kPieces / 8, (J + 1) * kPieces / 8>(p, stride, 0, 0);
+  }
+  /// What was taken.
+  [[nodiscard]] InterleavedChunk<F> chunk() const { return {scales_, words_}; }
 
  private:
   using Chunk = InterleavedChunk<F>;
   /// Where the bytes that are no scale apart begin in a block, and how many they are.
   static constexpr std::size_t kFirst = Chunk::kApart != 0 && F::kScaleAt == 0 ? 2 : 0;
   static constexpr int kBytes = F::kBlockBytes - static_cast<int>(Chunk::kApart);
+  static constexpr int kPieces = (kBytes + 15) / 16;
   static_assert(kBytes >= 16 && kBytes % 4 == 0 && (F::kScaleAt == 0 || F::kScaleAt == kBytes || Chunk::kApart == 0));
 
-  /// The halves at p, p + stride, ... of 16 rows; four to a store. Reads two bytes before those of odd rows.
-  [[gnu::always_inline]] static void take_scales(const std::uint8_t* p, std::size_t stride, std::uint8_t* out) {
+  /// Pieces Begin .. End - 1 of sixteen bytes of block b. The last one overlaps the one before it where the block is no
+  /// multiple of 16.
+  template <class L, int Begin, int End>
+  [[gnu::always_inline]] void take_pieces(const std::uint8_t* p, std::size_t stride, std::size_t b, std::size_t row) {
+    const Rows8 rows(p, stride, 0, 8);
+    const std::uint8_t* block = p + b * F::kBlockBytes;
+    unroll<End - Begin>([&]<int I>() __attribute__((always_inline)) {
+      constexpr int kEnd = 16 * (Begin + I + 1), kAt = kEnd <= kBytes ? kEnd - 16 : kBytes - 16;
+      interleave_16_bytes<L>(block + row * stride + kFirst + kAt, rows,
+                             words_ + b * Chunk::kWordBytes + 4 * row + kInterleavedRows * kAt);
+    });
+  }
+  /// The scales of block b, if they stand apart: halves of 16 rows; four to a store. Reads two bytes before those of
+  /// odd rows.
+  [[gnu::always_inline]] void take_scales(const std::uint8_t* block, std::size_t stride, std::size_t b) {
+    if constexpr (Chunk::kApart == 0) return;
+    const std::uint8_t* p = block + b * F::kBlockBytes + F::kScaleAt;
+    std::uint8_t* out = scales_ + b * Chunk::kScaleBytes;
     unroll<kInterleavedRows / 4>([&]<int I>() __attribute__((always_inline)) {
       const std::uint8_t* d = p + 4 * I * stride;
       const auto two = [&](const std::uint8_t* even, const std::uint8_t* odd) -> std::uint64_t {
