@@ -15,11 +15,12 @@ template <class T, std::size_t Capacity>
   requires(std::is_trivially_copyable_v<T> && std::is_trivially_destructible_v<T>)
 class InplaceVector {
  public:
-  InplaceVector() noexcept {}
+  InplaceVector() noexcept = default;
   InplaceVector(const InplaceVector& other) noexcept { *this = other; }
   InplaceVector& operator=(const InplaceVector& other) noexcept {
+    if (this == &other) return *this;
     size_ = other.size_;
-    std::memmove(storage_, other.storage_, size_ * sizeof(T));
+    std::memcpy(storage_, other.storage_, size_ * sizeof(T));
     return *this;
   }
   ~InplaceVector() = default;
