@@ -65,9 +65,14 @@ struct IQ4_XS {
     return {{scales(V::template bytes<0, 0, 1, 1>(low), V::template bytes<2, 2, 2, 2>(high)),
              scales(V::template bytes<2, 2, 3, 3>(low), V::template bytes<3, 3, 3, 3>(high))}};
   }
+  static constexpr int kTurnGroups = 1;
+  template <class V, int J>
+  static typename V::U8x32 turn_group(typename V::Block block, int turn) {
+    return V::lookup(iq4_table<V>(), V::nibbles(block + 8 + 16 * turn));
+  }
   template <class V, int J>
   static typename V::U8x32 group(typename V::Block block) {
-    return V::lookup(iq4_table<V>(), V::nibbles(block + 8 + 16 * J));
+    return turn_group<V, J % kTurnGroups>(block, J / kTurnGroups);
   }
   static constexpr QuarterOrder kQuarterOrder = {{{0, 2, 4, 6}, {1, 3, 5, 7}, {8, 10, 12, 14}, {9, 11, 13, 15}}};
   template <class W, int J>

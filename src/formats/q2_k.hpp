@@ -57,9 +57,14 @@ struct Q2_K {
     const auto high = [&](int at) { return V::bit_and(V::template shr<4>(V::quad(block + at)), V::fill(15)); };
     return {{high(0), high(4), high(8), high(12)}};
   }
+  static constexpr int kTurnGroups = 4;
+  template <class V, int J>
+  static typename V::U8x32 turn_group(typename V::Block block, int turn) {
+    return V::bit_and(V::template shr<2 * J>(V::load32(block + 16 + 32 * turn)), V::fill(3));
+  }
   template <class V, int J>
   static typename V::U8x32 group(typename V::Block block) {
-    return V::bit_and(V::template shr<2 * (J % 4)>(V::load32(block + 16 + 32 * (J / 4))), V::fill(3));
+    return turn_group<V, J % kTurnGroups>(block, J / kTurnGroups);
   }
   static constexpr QuarterOrder kQuarterOrder = kTwoBitQuarters;
   template <class W, int J>

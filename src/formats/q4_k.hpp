@@ -65,10 +65,15 @@ struct Q4_K {
   static Quads<V, 2> lane_mins(typename V::Block block) {
     return six_bit_min_quads<V>(block + 4);
   }
+  static constexpr int kTurnGroups = 2;
+  template <class V, int J>
+  static typename V::U8x32 turn_group(typename V::Block block, int turn) {
+    const auto bytes = V::load32(block + 16 + 32 * turn);
+    return V::bit_and(J == 0 ? bytes : V::template shr<4>(bytes), V::fill(15));
+  }
   template <class V, int J>
   static typename V::U8x32 group(typename V::Block block) {
-    const auto bytes = V::load32(block + 16 + 32 * (J / 2));
-    return V::bit_and(J % 2 == 0 ? bytes : V::template shr<4>(bytes), V::fill(15));
+    return turn_group<V, J % kTurnGroups>(block, J / kTurnGroups);
   }
   static constexpr QuarterOrder kQuarterOrder = kNibbleQuarters;
   template <class W, int J>

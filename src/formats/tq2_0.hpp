@@ -42,9 +42,14 @@ struct TQ2_0 {
   static Quads<V, 2> lane_scales(typename V::Block) {
     return {{V::quad_of(1), V::quad_of(1)}};
   }
+  static constexpr int kTurnGroups = 4;
+  template <class V, int J>
+  static typename V::U8x32 turn_group(typename V::Block block, int turn) {
+    return V::bit_and(V::template shr<2 * J>(V::load32(block + 32 * turn)), V::fill(3));
+  }
   template <class V, int J>
   static typename V::U8x32 group(typename V::Block block) {
-    return V::bit_and(V::template shr<2 * (J % 4)>(V::load32(block + 32 * (J / 4))), V::fill(3));
+    return turn_group<V, J % kTurnGroups>(block, J / kTurnGroups);
   }
 };
 

@@ -34,20 +34,25 @@ struct Isa {
       using enum GgufQuantType;
       switch (F::kType) {
         case Q5_0:
-          return 3;
-        case Q2_K:
-        case IQ4_XS:
-          return 7;
+          return 6;
         case Q5_1:
-        case IQ4_NL:
         case TQ2_0:
           return 9;
-        case Q4_K:
+        case Q4_1:
           return 10;
+        case Q2_K:
+          return 11;
+        case IQ4_NL:
+        case IQ4_XS:
+          return 12;
+        case Q4_0:
+          return 13;
+        case Q4_K:
+          return 16;
         case Q8_0:
           return 25;
         default:
-          return 17;
+          return 9;
       }
     }();
     return interleaved_product<F, Avx2Dot, A8Tile<F>, lanes_from(1, kGemm)>();
@@ -58,8 +63,7 @@ struct Isa {
   static constexpr UsedFrom lanes_from(std::size_t m, std::size_t gemm) {
     return {.lanes = m, .gemm = gemm, .lane_columns = gemm <= 8 ? gemm - 1 : 8};
   }
-  /// Measured on Zen 4 (those of types that are not interleaved on Zen 3), weights beyond the last-level cache
-  /// (docs/performance.md).
+  /// Measured on Zen 3, weights beyond the last-level cache (docs/performance.md).
   template <class F, Precision P>
   static constexpr UsedFrom used_from() {
     constexpr bool kSuper = F::kFamily == Family::super_block, kByRows = kSuper && !Interleavable<F>;
@@ -69,14 +73,19 @@ struct Isa {
     };
     if (P == Precision::a16) return gemm_from(kByRows || kSeveralFields<F> || F::kType == Q2_K ? 5 : 3);
     switch (F::kType) {
-      case Q2_K:
-        return lanes_from(1, 6);
-      case IQ4_XS:
-        return lanes_from(4, 6);
       case Q4_K:
-        return lanes_from(5, 6);
+      case IQ4_XS:
+        return lanes_from(4, 12);
+      case Q8_0:
+        return lanes_from(4, 9);
+      case Q4_0:
+      case Q4_1:
+      case Q5_1:
       case TQ2_0:
-        return lanes_from(3, 8);
+        return lanes_from(3, 9);
+      case Q2_K:
+      case IQ4_NL:
+        return lanes_from(2, 9);
       case TQ1_0:
       case Q6_K:
         return gemm_from(6);
@@ -86,14 +95,6 @@ struct Isa {
       case Q5_0:
       case MXFP4:
         return gemm_from(5);
-      case IQ4_NL:
-        return lanes_from(2, 9);
-      case Q4_0:
-      case Q4_1:
-      case Q5_1:
-        return lanes_from(3, 9);
-      case Q8_0:
-        return lanes_from(5, 7);
       default:
         return gemm_from(Avx2Dot::kAhead<F, A8Meta> ? 9 : kSuper ? 5 : 3);  // code books: 9
     }

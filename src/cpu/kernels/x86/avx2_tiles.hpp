@@ -193,28 +193,37 @@ struct Avx2WordTile {
   using Meta = A16Meta;
   static constexpr int kColumns = 4;
   /// Steps in a turn of the loop: Zen 3 predicts the end of 32 turns wrongly.
-  static constexpr int kTurn = F::kFamily == Family::super_block ? 8 : 4;
+  static constexpr int kTurn = 8;
 
-  template <int C>
-  [[gnu::always_inline]] static void accumulate(const Panel& panel, int k2, int end, const ChunkX<A16Meta>& x,
+  /// sum (+)= the products of kSteps steps; those of the first are the sum itself, where it `Begins`.
+  template <int kSteps, bool Begins, int C>
+  [[gnu::always_inline]] static void steps(const Panel& panel, int k2, const ChunkX<A16Meta>& x,
+                                           __m256i (&sum)[C][2]) {
+#pragma GCC unroll 16
+    for (int step = 0; step < kSteps; ++step) {
+      const __m256i w0 = load256(panel.w[k2 + step][0]), w1 = load256(panel.w[k2 + step][8]);
+#pragma GCC unroll 8
+      for (int c = 0; c < C; ++c) {
+        const __m256i a = broadcast32(x.column(c) + 4 * (k2 + step));
+        __m256i p0 = _mm256_madd_epi16(w0, a), p1 = _mm256_madd_epi16(w1, a);
+        keep_order(p0, p1);
+        sum[c][0] = Begins && step == 0 ? p0 : _mm256_add_epi32(sum[c][0], p0);
+        sum[c][1] = Begins && step == 0 ? p1 : _mm256_add_epi32(sum[c][1], p1);
+        keep_order(sum[c][0], sum[c][1]);
+      }
+    }
+  }
+  /// total[c] = the products of the steps from k2 to end: of a chunk in a loop, of the few of a small block in a row.
+  template <int Steps, int C>
+  [[gnu::always_inline]] static void accumulate(const Panel& panel, int k2, const ChunkX<A16Meta>& x,
                                                 __m256i (&total)[C][2]) {
     __m256i sum[C][2];
-    clear(sum);
+    if constexpr (Steps <= 16) {
+      steps<Steps, true>(panel, k2, x, sum);
+    } else {
+      clear(sum);
 #pragma GCC unroll 1
-    for (; k2 < end; k2 += kTurn) {
-#pragma GCC unroll 8
-      for (int step = 0; step < kTurn; ++step) {
-        const __m256i w0 = load256(panel.w[k2 + step][0]), w1 = load256(panel.w[k2 + step][8]);
-#pragma GCC unroll 8
-        for (int c = 0; c < C; ++c) {
-          const __m256i a = broadcast32(x.column(c) + 4 * (k2 + step));
-          __m256i p0 = _mm256_madd_epi16(w0, a), p1 = _mm256_madd_epi16(w1, a);
-          keep_order(p0, p1);
-          sum[c][0] = _mm256_add_epi32(sum[c][0], p0);
-          sum[c][1] = _mm256_add_epi32(sum[c][1], p1);
-          keep_order(sum[c][0], sum[c][1]);
-        }
-      }
+      for (const int end = k2 + Steps; k2 < end; k2 += kTurn) steps<kTurn, false>(panel, k2, x, sum);
     }
 #pragma GCC unroll 8
     for (int c = 0; c < C; ++c) total[c][0] = sum[c][0], total[c][1] = sum[c][1];
@@ -225,7 +234,7 @@ struct Avx2WordTile {
     __m256i total[C][2];
     const PanelScales<16>& s = panel.scales;
     if constexpr (F::kFamily == Family::super_block) {
-      accumulate<C>(panel, 0, kChunk / 2, x, total);
+      accumulate<kChunk / 2>(panel, 0, x, total);
       for (int c = 0; c < C; ++c) {
         const __m256 da = _mm256_broadcast_ss(&x.meta[c].scale[0]);
         for (int h = 0; h < 2; ++h) {
@@ -241,7 +250,7 @@ struct Avx2WordTile {
     } else if constexpr (F::kScaleStep == 32) {
       for (int g = 0; g < groups; ++g) {
         keep_in_memory();
-        accumulate<C>(panel, 16 * g, 16 * g + 16, x, total);
+        accumulate<16>(panel, 16 * g, x, total);
         for (int c = 0; c < C; ++c) {
           const __m256 da = _mm256_broadcast_ss(&x.meta[c].scale[g]);
           for (int h = 0; h < 2; ++h) {
@@ -258,8 +267,8 @@ struct Avx2WordTile {
       for (int g = 0; g < groups; ++g) {
         for (int part = 0; part < 2; ++part) {
           __m256i more[C][2];
-          accumulate<C>(panel, 16 * g + 4 * part, 16 * g + 4 * part + 4, x, total);
-          accumulate<C>(panel, 16 * g + 8 + 4 * part, 16 * g + 12 + 4 * part, x, more);
+          accumulate<4>(panel, 16 * g + 4 * part, x, total);
+          accumulate<4>(panel, 16 * g + 8 + 4 * part, x, more);
           for (int c = 0; c < C; ++c) {
             const __m256 da = _mm256_broadcast_ss(&x.meta[c].scale[g]);
             for (int h = 0; h < 2; ++h) {

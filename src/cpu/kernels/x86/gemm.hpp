@@ -25,7 +25,7 @@ class InPasses {
     std::size_t c = 0;
     const auto step = [&]<int C>() {
       const ChunkX<typename Tile::Meta> columns(x, chunk, c);
-      if (columns_ > 64) fetch_next<C>(columns, results + c * Panel::kRows);
+      if (columns_ > kInCache) fetch_next<C>(columns, results + c * Panel::kRows);
       Tile::template chunk<C>(panel, groups, columns, results + c * Panel::kRows);
       c += C;
     };
@@ -49,7 +49,9 @@ class InPasses {
   }
 
  private:
-  /// Of more columns than the first-level cache holds, those of the next pass.
+  /// How many columns the first-level cache holds, about.
+  static constexpr std::size_t kInCache = 16384 / ChunkX<typename Tile::Meta>::kColumnBytes;
+  /// Of more columns than that, those of the next pass.
   template <int C>
   [[gnu::always_inline]] static void fetch_next(const ChunkX<typename Tile::Meta>& columns, const float* results) {
     prefetch<C* static_cast<int>(ChunkX<typename Tile::Meta>::kColumnBytes)>(columns.column(C));

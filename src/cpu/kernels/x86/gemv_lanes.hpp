@@ -31,24 +31,40 @@ template <class F, class L, int J>
   return F::template group<LaneVocabulary<F, L>, J>(block);
 }
 
-/// sums[c] += the products of group J of a super-block, times their sub-scales.
-template <class F, class L, int J, int C, class Scales>
-  requires(!kDotsBytes<L>)
-[[gnu::always_inline]] inline void add_group(typename L::Reg (&sums)[C], typename RowLanes<L>::Block block,
-                                             const Scales& scales, const ChunkX<A8Meta>& x) {
-  constexpr int kFirst = sub_block_of<F>(J, 0), kSecond = sub_block_of<F>(J, 4);
-  const auto u = unpack_group<F, L, J>(block);
-  const auto first = L::template words<kFirst % 4, kFirst % 4>(scales.q[kFirst / 4]);
-  if constexpr (kFirst == kSecond) {
-    L::template dot<F, 0, 8>(sums, u.q, x, 32 * J, first);
-  } else {
-    L::template dot<F, 0, 4>(sums, u.q, x, 32 * J, first);
-    L::template dot<F, 4, 8>(sums, u.q, x, 32 * J, L::template words<kSecond % 4, kSecond % 4>(scales.q[kSecond / 4]));
+/// sums[c] += the products of all groups of a super-block, times their sub-scales. A loop over turns of groups: the code
+/// of all of them, one after the other, is more than a core keeps decoded.
+template <class F, class L, int C>
+[[gnu::always_inline]] inline void add_groups(typename L::Reg (&sums)[C], typename RowLanes<L>::Block block,
+                                              const auto& scales, ChunkX<A8Meta> x, auto& ahead) {
+  constexpr int kSubBlocks = 256 / F::kScaleStep, kTurns = 8 / F::kTurnGroups;
+  typename L::Reg words[kSubBlocks];
+  unroll<kSubBlocks>([&]<int I>() __attribute__((always_inline)) {
+    words[I] = L::template words<I % 4, I % 4>(scales.q[I / 4]);
+  });
+  const typename L::Reg* of_turn = words;
+#pragma GCC unroll 1
+  for (int turn = 0; turn < kTurns; ++turn) {
+    asm volatile("" : "+r"(turn), "+r"(of_turn), "+r"(x.q) : : "memory");
+    unroll<F::kTurnGroups>([&]<int J>() __attribute__((always_inline)) {
+      constexpr int kFirst = sub_block_of<F>(J, 0), kSecond = sub_block_of<F>(J, 4);
+      ahead.share();
+      asm volatile("" : "+r"(block.p));  // as in unpack_group
+      const auto unpack = [&]<int I>() __attribute__((always_inline)) {
+        return F::template turn_group<LaneVocabulary<F, L, I, I + 1>, J>(block, turn).q[0];
+      };
+      if constexpr (kFirst == kSecond) {
+        L::template dot<F, 0, 8>(sums, unpack, x, 32 * J, of_turn[kFirst]);
+      } else {
+        L::template dot<F, 0, 4>(sums, unpack, x, 32 * J, of_turn[kFirst]);
+        L::template dot<F, 4, 8>(sums, unpack, x, 32 * J, of_turn[kSecond]);
+      }
+    });
+    of_turn += kSubBlocks / kTurns;
+    x.q += 32 * F::kTurnGroups;
   }
 }
-/// The same by a four-byte dot product.
+/// sums[c] += the products of group J of a super-block, times their sub-scales, by a four-byte dot product.
 template <class F, class L, int J, int C, class Scales>
-  requires kDotsBytes<L>
 [[gnu::always_inline]] inline void add_group(typename L::Reg (&sums)[C], typename RowLanes<L>::Block block,
                                              const Scales& scales, const ChunkX<A8Meta>& x) {
   using Reg = typename L::Reg;
@@ -97,11 +113,15 @@ template <class F, class L, int C>
   for (int c = 0; c < C; ++c) sums[c] = L::zero();
   // They stay in memory until they are needed, where registers are short.
   if constexpr (C > 1 && F::kMaxScale > 1) asm volatile("" : "+m"(totals));
-  unroll<8>([&]<int J>() __attribute__((always_inline)) {
-    ahead.share();
-    if constexpr (requires { ahead.template interleave<J>(); }) ahead.template interleave<J>();
-    add_group<F, L, J>(sums, block, scales, x);
-  });
+  if constexpr (kDotsBytes<L>) {
+    unroll<8>([&]<int J>() __attribute__((always_inline)) {
+      ahead.share();
+      if constexpr (requires { ahead.template interleave<J>(); }) ahead.template interleave<J>();
+      add_group<F, L, J>(sums, block, scales, x);
+    });
+  } else {
+    add_groups<F, L>(sums, block, scales, x, ahead);
+  }
   const auto d = chunk.template scale_pair<L>(0, first_row);
   typename L::Floats now[C];
   for (int c = 0; c < C; ++c) {
@@ -126,21 +146,24 @@ template <class F, class L, int C>
 [[gnu::always_inline]] inline void lanes_small(const InterleavedChunk<F>& chunk, std::size_t first_row, int groups,
                                                const ChunkX<A8Meta>& x, auto& ahead,
                                                float (&all_totals)[C][kInterleavedRows]) {
-  using Vocabulary = LaneVocabulary<F, L>;
   typename L::Floats totals[C];
   for (int c = 0; c < C; ++c) totals[c] = L::load_floats(all_totals[c] + first_row);
 #pragma GCC unroll 1
   for (int g = 0; g < groups; ++g) {
     const auto b = static_cast<std::size_t>(g);
     ahead.share();
-    const auto u = F::template group<Vocabulary, 0>(chunk.template block<L>(b, first_row));
+    const auto block = chunk.template block<L>(b, first_row);
     const auto d = chunk.template scale_pair<L>(b, first_row);
     typename L::Reg sums[C];
     for (int c = 0; c < C; ++c) sums[c] = L::zero();
     if constexpr (kDotsBytes<L>) {
+      const auto u = F::template group<LaneVocabulary<F, L>, 0>(block);
       add_products<L, 0, 8>(sums, u.q, x, 32 * g);
     } else {
-      L::template dot<F, 0, 8>(sums, u.q, x, 32 * g, L::fill16(1));
+      const auto unpack = [&]<int I>() __attribute__((always_inline)) {
+        return F::template group<LaneVocabulary<F, L, I, I + 1>, 0>(block).q[0];
+      };
+      L::template dot<F, 0, 8>(sums, unpack, x, 32 * g, L::fill16(1));
     }
     for (int c = 0; c < C; ++c) {
       auto sum = sums[c];

@@ -109,22 +109,24 @@ struct Avx2Lanes : Rows8Lanes {
   template <class F>
   static constexpr bool kSigned = F::kMaxU > 128;  // sums are of q * a, else of u * a
 
-  /// totals[c] += scale * sum of u[i] * (4 values of column c from `at` + 4i on) over i in [Begin, End).
+  /// totals[c] += scale * sum of u(i) * (4 values of column c from `at` + 4i on) over i in [Begin, End).
+  /// unpack.operator()<I>() is u(I); once for each, since there is no room for all of them beside the sums.
   template <class F, int Begin, int End, int C>
-  [[gnu::always_inline]] static void dot(Reg (&totals)[C], const Reg (&u)[8], const ChunkX<A8Meta>& x, int at,
+  [[gnu::always_inline]] static void dot(Reg (&totals)[C], const auto& unpack, const ChunkX<A8Meta>& x, int at,
                                          Reg scale) {
     constexpr int kFit = kSigned<F> ? 1 : 32767 / (2 * 127 * F::kMaxU);
     Reg sums[C];
     unroll<End - Begin>([&]<int I>() __attribute__((always_inline)) {
+      const Reg u = unpack.template operator()<Begin + I>();
       for (int c = 0; c < C; ++c) {
         const Reg a = broadcast(x.column(c) + at + 4 * (Begin + I));
         Reg p;
         if constexpr (kSigned<F>) {
           static_assert(F::kOffset == 128);
-          const Reg w = bit_xor(u[Begin + I], fill8(128));
+          const Reg w = bit_xor(u, fill8(128));
           p = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w));
         } else {
-          p = _mm256_maddubs_epi16(u[Begin + I], a);
+          p = _mm256_maddubs_epi16(u, a);
         }
         sums[c] = I % kFit == 0 ? p : _mm256_add_epi16(sums[c], p);
         // Ties the sum to a register: GCC puts all additions of a column behind all products otherwise, and spills.
@@ -270,43 +272,41 @@ struct Avx512Lanes {
 };
 #endif
 
-/// The vocabulary.
+/// The planes of one block of the rows of a register; + as if to a byte of the block, of which four stand in a plane.
 template <class L>
+struct LanesBlock {
+  const std::uint8_t* p;
+  LanesBlock operator+(int byte) const { return {p + static_cast<std::ptrdiff_t>(kInterleavedRows) * byte}; }
+  /// 32 bits of each row (formats read them by this name).
+  friend typename L::Reg le32(LanesBlock b) { return L::load(b.p); }
+};
+
+/// The vocabulary. Of the eight registers of 32 weights it unpacks those from Begin to End - 1.
+template <class L, int Begin = 0, int End = 8>
 struct RowLanes {
   using Quad = typename L::Reg;
+  static constexpr int kRegisters = End - Begin;
   struct U8x32 {
-    Quad q[8];
+    Quad q[kRegisters];
   };
   struct Fill {
     Quad q;
   };
   using U8x16 = __m128i;  // tables
-  /// The planes of one block of these rows; + as if to a byte of the block, of which four stand in a plane.
-  struct Block {
-    const std::uint8_t* p;
-    Block operator+(int byte) const { return {p + static_cast<std::ptrdiff_t>(kInterleavedRows) * byte}; }
-    /// 32 bits of each row (formats read them by this name).
-    friend Quad le32(Block b) { return quad(b); }
-  };
+  using Block = LanesBlock<L>;
   static constexpr std::size_t kPlane = 4 * kInterleavedRows;
 
   static Quad quad(Block b) { return L::load(b.p); }
   static Quad quad_of(std::uint8_t value) { return L::fill8(value); }
   static U8x32 load32(Block b) {
-    U8x32 r;
-#pragma GCC unroll 8
-    for (std::size_t i = 0; i < 8; ++i) r.q[i] = L::load(b.p + kPlane * i);
-    return r;
+    return each([&](int i) { return L::load(b.p + kPlane * static_cast<std::size_t>(Begin + i)); });
   }
   static U8x32 nibbles(Block b) {
-    U8x32 r;
-#pragma GCC unroll 8
-    for (std::size_t i = 0; i < 4; ++i) {
-      const Quad bytes = L::load(b.p + kPlane * i);
-      r.q[i] = L::bit_and(bytes, L::fill8(15));
-      r.q[i + 4] = L::bit_and(L::template shr16<4>(bytes), L::fill8(15));
-    }
-    return r;
+    return each([&](int i) {
+      const int at = Begin + i;
+      const Quad bytes = L::load(b.p + kPlane * static_cast<std::size_t>(at % 4));
+      return L::bit_and(at < 4 ? bytes : L::template shr16<4>(bytes), L::fill8(15));
+    });
   }
   static U8x16 u64x2(std::uint64_t a, std::uint64_t b) {
     return _mm_set_epi64x(static_cast<long long>(b), static_cast<long long>(a));
@@ -350,9 +350,10 @@ struct RowLanes {
   }
   static U8x32 mask_from_bits(Quad bits) {
     U8x32 r;
-    unroll<8>([&]<int I>() __attribute__((always_inline)) {
-      const auto mask = L::fill32(I % 2 == 0 ? 0x08040201 : static_cast<std::int32_t>(0x80402010));
-      r.q[I] = L::bytes_with_bits(bytes<I / 2, I / 2, I / 2, I / 2>(bits), mask);
+    unroll<kRegisters>([&]<int I>() __attribute__((always_inline)) {
+      constexpr int kAt = Begin + I, kByte = kAt / 2;
+      const auto mask = L::fill32(kAt % 2 == 0 ? 0x08040201 : static_cast<std::int32_t>(0x80402010));
+      r.q[I] = L::bytes_with_bits(bytes<kByte, kByte, kByte, kByte>(bits), mask);
     });
     return r;
   }
@@ -364,24 +365,26 @@ struct RowLanes {
   [[gnu::always_inline]] static U8x32 each(auto of) {
     U8x32 r;
 #pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i) r.q[i] = of(i);
+    for (int i = 0; i < kRegisters; ++i) r.q[i] = of(i);
     return r;
   }
 };
 
 /// As SignedLookups.
-template <class L>
-struct SignedRowLanes : RowLanes<L> {
-  using typename RowLanes<L>::U8x32;
-  using typename RowLanes<L>::U8x16;
+template <class L, int Begin = 0, int End = 8>
+struct SignedRowLanes : RowLanes<L, Begin, End> {
+  using Base = RowLanes<L, Begin, End>;
+  using typename Base::U8x16;
+  using typename Base::U8x32;
   static U8x32 lookup(U8x16 table, const U8x32& index) {
     const auto flip = L::fill8(128);
     const auto signed_table = L::bit_xor(L::table(table), flip);
-    return RowLanes<L>::each([&](int i) { return L::bit_xor(L::shuffle(signed_table, index.q[i]), flip); });
+    return Base::each([&](int i) { return L::bit_xor(L::shuffle(signed_table, index.q[i]), flip); });
   }
 };
-template <class F, class L>
-using LaneVocabulary = std::conditional_t<L::template kSigned<F>, SignedRowLanes<L>, RowLanes<L>>;
+template <class F, class L, int Begin = 0, int End = 8>
+using LaneVocabulary =
+    std::conditional_t<L::template kSigned<F>, SignedRowLanes<L, Begin, End>, RowLanes<L, Begin, End>>;
 
 }  // namespace
 }  // namespace quantlinear::cpu
