@@ -15,6 +15,7 @@
 //   small_block:  w = d_j * q + m                       (f32 d_j per kScaleStep, m only if kHasMin)
 // with q = u - kOffset and u an unsigned byte in 0 .. kMaxU:
 //   kMaxU, kOffset   the tightest constants (they decide how many products fit 16 bits)
+//   kMinU            optional: the least u, if it is not 0
 //   kScaleStep       weights per scale: 16 or 32 (small_block with one scale a block: 32)
 //   kHasMin          whether the m term exists
 //   template <class V, int J> static V::U8x32 group(const uint8_t* block)
@@ -69,6 +70,9 @@
 //                    dword whose high half is dmin or m, if the format has one
 //   group            takes a typename V::Block instead of the pointer, and offsets that are multiples of 4 once d is
 //                    taken out
+//   kTurnGroups, template <class V, int J> static V::U8x32 turn_group(typename V::Block, int turn)
+//                    super_block only, for AVX2, whose kernels of interleaved rows loop over turns: after so many
+//                    groups the same fields come again, further on; group J of turn `turn`
 //   template <class V> static Quads<V, N> lane_scales(typename V::Block), lane_mins(typename V::Block)
 //                    super_block only: the s_j as signed, the m_j as unsigned bytes, four of every row in a register
 //

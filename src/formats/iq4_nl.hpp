@@ -19,6 +19,7 @@ struct IQ4_NL {
   static constexpr int kBlockBytes = 18;
   static constexpr int kScaleAt = 0;
   static constexpr int kMaxU = 241;
+  static constexpr int kMinU = 1;
   static constexpr int kOffset = 128;
   static constexpr int kScaleStep = 32;
   static constexpr bool kHasMin = false;

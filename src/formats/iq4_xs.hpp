@@ -21,6 +21,7 @@ struct IQ4_XS {
   static constexpr int kBlockBytes = 136;
   static constexpr int kScaleAt = 0;
   static constexpr int kMaxU = 241;
+  static constexpr int kMinU = 1;
   static constexpr int kOffset = 128;
   static constexpr int kScaleStep = 32;
   static constexpr int kMaxScale = 32;

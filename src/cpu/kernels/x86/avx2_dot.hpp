@@ -41,14 +41,26 @@ struct Avx2Dot {
   [[gnu::always_inline]] static void keep(__m256i& sum) { asm("" : "+v"(sum)); }
 
   template <class F>
+  [[gnu::always_inline]] static __m256i signed_bytes(__m256i u) {
+    static_assert(F::kOffset == 128);
+    return _mm256_xor_si256(u, _mm256_set1_epi8(-128));
+  }
+  template <class F>
   [[gnu::always_inline]] static __m256i byte_products(__m256i u, __m256i a) {
     if constexpr (F::kMaxU <= 128) {
       return _mm256_maddubs_epi16(u, a);
     } else {
-      static_assert(F::kOffset == 128);
-      const __m256i w = _mm256_xor_si256(u, _mm256_set1_epi8(-128));
+      const __m256i w = signed_bytes<F>(u);
       return _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w));
     }
+  }
+  /// Whether signs may as well go from the activations to the weights, for which the magnitudes of the activations are
+  /// taken once for many rows. A weight of -128 could not take one.
+  template <class F, class Meta>
+  static constexpr bool kTakesSigns = kSigned<F, Meta> && requires { requires F::kMinU > 0; };
+  template <class F>
+  [[gnu::always_inline]] static __m256i byte_products(__m256i u, __m256i a, __m256i magnitudes) {
+    return _mm256_maddubs_epi16(magnitudes, _mm256_sign_epi8(signed_bytes<F>(u), a));
   }
 
   /// sum over j of factor * t_j * (sum of a over sub-block j), t = mins or scales; spread over lanes.
@@ -101,6 +113,10 @@ struct Avx2Dot {
     }
   }
 
+  /// Whether gemv_super is to provide ChunkX::magnitudes: of one column; with more the weights' magnitudes serve all.
+  template <class F, class Meta, int C>
+  static constexpr bool kMagnitudes = C == 1 && by_quarters<F>() && kTakesSigns<F, Meta>;
+
   template <class F, int C>
   [[gnu::always_inline]] static void sums_by_quarters(const std::uint8_t* block, const SubScales& sub,
                                                       const ChunkX<A8Meta>& x, LaneSums<F, C>& r) {
@@ -118,7 +134,14 @@ struct Avx2Dot {
       const __m256i other = scale_of.template operator()<kUnit[1], kUnit[3]>();
       for (int c = 0; c < C; ++c) {
         const std::int8_t* a = x.column(c) + 64 * J;
-        const __m256i even = byte_products<F>(u.even, load256(a)), odd = byte_products<F>(u.odd, load256(a + 32));
+        __m256i even, odd;
+        if constexpr (kMagnitudes<F, A8Meta, C>) {
+          const std::int8_t* magnitudes = x.magnitudes + 64 * J;
+          even = byte_products<F>(u.even, load256(a), load256(magnitudes));
+          odd = byte_products<F>(u.odd, load256(a + 32), load256(magnitudes + 32));
+        } else {
+          even = byte_products<F>(u.even, load256(a)), odd = byte_products<F>(u.odd, load256(a + 32));
+        }
         if constexpr (kUnit[0] / 2 == kUnit[1] / 2) {
           r.s[c] = _mm256_add_epi32(r.s[c], _mm256_madd_epi16(_mm256_add_epi16(even, odd), scale));
         } else {
@@ -233,7 +256,13 @@ struct Avx2Dot {
   [[gnu::always_inline]] static __m256i unit_products(const __m256i (&u)[N], const UnitX<A8Meta, N>& x) {
     const __m256i ones = _mm256_set1_epi16(1);
     __m256i p[N];
-    for (int i = 0; i < N; ++i) p[i] = byte_products<F>(u[i], x.a[i]);
+    for (int i = 0; i < N; ++i) {
+      if constexpr (kTakesSigns<F, A8Meta>) {
+        p[i] = byte_products<F>(u[i], x.a[i], _mm256_abs_epi8(x.a[i]));  // the same for all rows
+      } else {
+        p[i] = byte_products<F>(u[i], x.a[i]);
+      }
+    }
     if constexpr (N == 1) {
       return _mm256_madd_epi16(p[0], ones);
     } else if constexpr (4 * 127 * F::kMaxU <= 32767) {

@@ -34,7 +34,7 @@ class RowsInCache {
   [[gnu::always_inline]] InterleavedChunk<F> take(const std::uint8_t* p, std::size_t stride, int groups) {
     constexpr int kGroups = F::kBlockElements / 32;
     for (std::size_t b = 0; static_cast<int>(b) * kGroups < groups; ++b) {
-      take_scales(p, stride, b);
+      take_scales<L>(p, stride, b);
 #pragma GCC unroll 1
       for (std::size_t row = 0; row < kInterleavedRows; row += L::kRows) {
         if constexpr (kTurnsOfRows<F, L>) asm volatile("" : "+r"(row));
@@ -47,7 +47,7 @@ class RowsInCache {
   template <class L, int J>
   [[gnu::always_inline]] void take_share(const std::uint8_t* p, std::size_t stride) {
     static_assert(Chunk::kBlocks == 1 && L::kRows == kInterleavedRows);
-    if constexpr (J == 0) take_scales(p, stride, 0);
+    if constexpr (J == 0) take_scales<L>(p, stride, 0);
     take_pieces<L, J * kPieces / 8, (J + 1) * kPieces / 8>(p, stride, 0, 0);
   }
   /// What was taken.
@@ -73,12 +73,33 @@ class RowsInCache {
                              words_ + b * Chunk::kWordBytes + 4 * row + kInterleavedRows * kAt);
     });
   }
-  /// The scales of block b, if they stand apart: halves of 16 rows; four to a store. Reads two bytes before those of
-  /// odd rows.
+  /// The scales of block b, if they stand apart: halves of 16 rows.
+  template <class L>
   [[gnu::always_inline]] void take_scales(const std::uint8_t* block, std::size_t stride, std::size_t b) {
     if constexpr (Chunk::kApart == 0) return;
     const std::uint8_t* p = block + b * F::kBlockBytes + F::kScaleAt;
     std::uint8_t* out = scales_ + b * Chunk::kScaleBytes;
+    if constexpr (L::kRows < kInterleavedRows) {
+      take_eights(p, stride, out);
+    } else {
+      take_fours(p, stride, out);
+    }
+  }
+  /// Eight to a store, by vector instructions, of which 8 rows a register leave fewer idle than integer ones.
+  [[gnu::always_inline]] static void take_eights(const std::uint8_t* p, std::size_t stride, std::uint8_t* out) {
+    const Rows8 rows(p, stride, 0, 8);
+    unroll<kInterleavedRows / 8>([&]<int I>() __attribute__((always_inline)) {
+      const std::uint8_t* d = p + 8 * I * stride;
+      asm("" : "+r"(d));  // as in interleave_16_bytes
+      __m128i eight = _mm_cvtsi32_si128(formats::le16(d));
+      unroll<7>([&]<int J>() __attribute__((always_inline)) {
+        eight = _mm_insert_epi16(eight, formats::le16(rows.template row<J + 1>(d)), J + 1);
+      });
+      _mm_store_si128(reinterpret_cast<__m128i*>(out + 16 * I), eight);
+    });
+  }
+  /// Four to a store. Reads two bytes before those of odd rows.
+  [[gnu::always_inline]] static void take_fours(const std::uint8_t* p, std::size_t stride, std::uint8_t* out) {
     unroll<kInterleavedRows / 4>([&]<int I>() __attribute__((always_inline)) {
       const std::uint8_t* d = p + 4 * I * stride;
       const auto two = [&](const std::uint8_t* even, const std::uint8_t* odd) -> std::uint64_t {
