@@ -5,6 +5,7 @@
 // saturate, so every format runs 8-bit panels.
 #pragma once
 
+#include "cpu/kernels/x86/column_sums.hpp"
 #include "cpu/kernels/x86/row_registers.hpp"
 
 namespace quantlinear::cpu {
@@ -24,36 +25,6 @@ template <class R, int N>
   for (int i = 0; i < N; ++i) total = R::dot_words(total, R::load(factors[i]), R::broadcast(sums + 2 * i));
   return total;
 }
-
-/// Of every sub-block of C columns the sum of the activations times a factor, as dwords to be broadcast: what an offset
-/// of the weights adds to the products, taken off; or, where small blocks have mins, the sum itself.
-template <class F, class R, int C>
-class ColumnSums {
- public:
-  [[gnu::always_inline]] explicit ColumnSums(const ChunkX<A8Meta>& x) {
-    if constexpr (kFactor != 0) {
-      for (int c = 0; c < C; ++c) {
-        const std::int16_t* sums = F::kScaleStep == 32 ? x.meta[c].sums32 : x.meta[c].sums16;
-        for (int j = 0; j < kSubBlocks; j += 8) {
-          const __m256i eight = _mm256_cvtepi16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(sums + j)));
-          store256(at_[c] + j, kFactor == 1 ? eight : _mm256_mullo_epi32(eight, _mm256_set1_epi32(kFactor)));
-        }
-      }
-    }
-  }
-  /// p[c] = what the products of sub-block j begin with, so that they end as those of weights without an offset.
-  [[gnu::always_inline]] void begin(int j, typename R::Int (&p)[C]) const {
-#pragma GCC unroll 16
-    for (int c = 0; c < C; ++c) p[c] = F::kOffset == 0 ? R::zero() : R::fill(at_[c][j]);
-  }
-  [[nodiscard]] std::int32_t at(int j, int c) const { return at_[c][j]; }
-
- private:
-  static constexpr bool kMins = F::kFamily == Family::small_block && F::kHasMin;
-  static constexpr int kFactor = F::kOffset != 0 ? -F::kOffset : kMins ? 1 : 0, kSubBlocks = kChunk / F::kScaleStep;
-  static_assert(F::kOffset == 0 || !F::kHasMin);
-  alignas(32) std::int32_t at_[C][kSubBlocks];
-};
 
 /// Sum of the 256 activations of a chunk.
 [[gnu::always_inline]] inline std::int32_t sum_of_256(const A8Meta& meta) {
@@ -133,12 +104,12 @@ struct DotByteTile {
 #pragma GCC unroll 4
       for (int k4 = 0; k4 < static_cast<int>(kChunk) / 4; ++k4) products<1>(panel, k4, x, total);
     } else {
-      const ColumnSums<F, R, C> sums(x);
+      const ColumnSums<F, C> sums(x);
       clear<R>(total);
 #pragma GCC unroll 1
       for (int j = 0; j < 256 / F::kScaleStep; ++j) {
         Int p[C];
-        sums.begin(j, p);
+        sums.template begin<R>(j, p);
         products<kSubSteps>(panel, j * kSubSteps, x, p);
         const Int scale = R::high_words(R::load(panel.scales.sub_scale[j]));
 #pragma GCC unroll 16
@@ -166,7 +137,7 @@ struct DotByteTile {
       }
     } else {
       using L = typename R::Lanes;
-      const ColumnSums<F, R, C> sums(x);
+      const ColumnSums<F, C> sums(x);
       const auto products = [&](std::size_t row, int j, auto& p) __attribute__((always_inline)) {
 #pragma GCC unroll 16
         for (int c = 0; c < C; ++c) p[c] = F::kOffset == 0 ? L::zero() : L::fill32(sums.at(j, c));

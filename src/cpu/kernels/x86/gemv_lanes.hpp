@@ -6,6 +6,7 @@
 
 #include <array>
 
+#include "cpu/kernels/x86/column_sums.hpp"
 #include "cpu/kernels/x86/rows_in_cache.hpp"
 
 namespace quantlinear::cpu {
@@ -31,16 +32,15 @@ template <class F, class L, int J>
   return F::template group<LaneVocabulary<F, L>, J>(block);
 }
 
-/// sums[c] += the products of all groups of a super-block, times their sub-scales. A loop over turns of groups: the code
-/// of all of them, one after the other, is more than a core keeps decoded.
+/// sums[c] += the products of all groups of a super-block, times their sub-scales. A loop over turns of groups: the
+/// code of all of them, one after the other, is more than a core keeps decoded.
 template <class F, class L, int C>
 [[gnu::always_inline]] inline void add_groups(typename L::Reg (&sums)[C], typename RowLanes<L>::Block block,
                                               const auto& scales, ChunkX<A8Meta> x, auto& ahead) {
   constexpr int kSubBlocks = 256 / F::kScaleStep, kTurns = 8 / F::kTurnGroups;
   typename L::Reg words[kSubBlocks];
-  unroll<kSubBlocks>([&]<int I>() __attribute__((always_inline)) {
-    words[I] = L::template words<I % 4, I % 4>(scales.q[I / 4]);
-  });
+  unroll<kSubBlocks>(
+      [&]<int I>() __attribute__((always_inline)) { words[I] = L::template words<I % 4, I % 4>(scales.q[I / 4]); });
   const typename L::Reg* of_turn = words;
 #pragma GCC unroll 1
   for (int turn = 0; turn < kTurns; ++turn) {
@@ -141,10 +141,10 @@ template <class F, class L, int C>
   for (int c = 0; c < C; ++c) L::store_floats(totals[c] + first_row, now[c]);
 }
 
-/// The same for small blocks of 32: `groups` of them.
+/// The same for small blocks of 32: `groups` of them. sum_of_a(g, c): what ColumnSums has of them.
 template <class F, class L, int C>
 [[gnu::always_inline]] inline void lanes_small(const InterleavedChunk<F>& chunk, std::size_t first_row, int groups,
-                                               const ChunkX<A8Meta>& x, auto& ahead,
+                                               const ChunkX<A8Meta>& x, const auto& sum_of_a, auto& ahead,
                                                float (&all_totals)[C][kInterleavedRows]) {
   typename L::Floats totals[C];
   for (int c = 0; c < C; ++c) totals[c] = L::load_floats(all_totals[c] + first_row);
@@ -167,13 +167,11 @@ template <class F, class L, int C>
     }
     for (int c = 0; c < C; ++c) {
       auto sum = sums[c];
-      if constexpr (F::kOffset != 0 && !L::template kSigned<F>) {
-        sum = L::sub(sum, L::fill32(F::kOffset * x.meta[c].sums32[g]));
-      }
+      if constexpr (F::kOffset != 0 && !L::template kSigned<F>) sum = L::add(sum, L::fill32(sum_of_a(g, c)));
       const auto da = L::fill_floats(x.meta[c].scale[g]);
       totals[c] = L::step(totals[c], L::multiply_floats(d.low, da), sum);
       if constexpr (F::kHasMin) {
-        totals[c] = L::step(totals[c], L::multiply_floats(d.high, da), L::fill32(x.meta[c].sums32[g]));
+        totals[c] = L::step(totals[c], L::multiply_floats(d.high, da), L::fill32(sum_of_a(g, c)));
       }
     }
   }
@@ -262,6 +260,8 @@ template <class F, class L, class Source, int C>
     const int groups = left < 8 ? static_cast<int>(left) : 8;
     const InterleavedChunk<F> weights = source.chunk(chunk, groups);
     auto ahead = source.template ahead<C>(chunk);
+    using Sums = ColumnSums<F, C>;
+    [[maybe_unused]] const Sums sums(x);
 #pragma GCC unroll 1
     for (std::size_t first = 0; first < kInterleavedRows; first += L::kRows) {
       asm volatile("" : "+r"(x.q));  // else the broadcasts of all of x are taken out of the loop and spilled
@@ -269,7 +269,11 @@ template <class F, class L, class Source, int C>
       if constexpr (F::kFamily == Family::super_block) {
         lanes_super<F, L, C>(weights, first, x, ahead, totals);
       } else {
-        lanes_small<F, L, C>(weights, first, groups, x, ahead, totals);
+        // Dot products leave the integer units enough time.
+        const auto sum_of_a = [&](int g, int c) __attribute__((always_inline)) {
+          return kDotsBytes<L> ? Sums::kFactor * x.meta[c].sums32[g] : sums.at(g, c);
+        };
+        lanes_small<F, L, C>(weights, first, groups, x, sum_of_a, ahead, totals);
       }
     }
   }
