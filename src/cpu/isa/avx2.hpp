@@ -78,11 +78,11 @@ struct Isa {
         return lanes_from(4, 12);
       case Q8_0:
         return lanes_from(4, 9);
-      case Q4_0:
-      case Q4_1:
       case Q5_1:
       case TQ2_0:
         return lanes_from(3, 9);
+      case Q4_0:
+      case Q4_1:
       case Q2_K:
       case IQ4_NL:
         return lanes_from(2, 9);
@@ -92,9 +92,17 @@ struct Isa {
       case Q5_K:
         return gemm_from(9);
       case Q3_K:
+        return gemm_from(6);
       case Q5_0:
+        return lanes_from(3, 5);
       case MXFP4:
-        return gemm_from(5);
+        return gemm_from(4);
+      case IQ1_S:
+        return gemm_from(8);
+      case IQ2_XXS:
+        return gemm_from(13);
+      case IQ2_XS:
+        return gemm_from(25);
       default:
         return gemm_from(Avx2Dot::kAhead<F, A8Meta> ? 9 : kSuper ? 5 : 3);  // code books: 9
     }
