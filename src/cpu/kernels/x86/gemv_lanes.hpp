@@ -141,10 +141,10 @@ template <class F, class L, int C>
   for (int c = 0; c < C; ++c) L::store_floats(totals[c] + first_row, now[c]);
 }
 
-/// The same for small blocks of 32: `groups` of them. sum_of_a(g, c): what ColumnSums has of them.
+/// The same for small blocks of 32: `groups` of them. sums_of_a: ColumnSums or SumsOnDemand.
 template <class F, class L, int C>
 [[gnu::always_inline]] inline void lanes_small(const InterleavedChunk<F>& chunk, std::size_t first_row, int groups,
-                                               const ChunkX<A8Meta>& x, const auto& sum_of_a, auto& ahead,
+                                               const ChunkX<A8Meta>& x, const auto& sums_of_a, auto& ahead,
                                                float (&all_totals)[C][kInterleavedRows]) {
   typename L::Floats totals[C];
   for (int c = 0; c < C; ++c) totals[c] = L::load_floats(all_totals[c] + first_row);
@@ -167,11 +167,11 @@ template <class F, class L, int C>
     }
     for (int c = 0; c < C; ++c) {
       auto sum = sums[c];
-      if constexpr (F::kOffset != 0 && !L::template kSigned<F>) sum = L::add(sum, L::fill32(sum_of_a(g, c)));
+      if constexpr (F::kOffset != 0 && !L::template kSigned<F>) sum = L::add(sum, L::fill32(sums_of_a.at(g, c)));
       const auto da = L::fill_floats(x.meta[c].scale[g]);
       totals[c] = L::step(totals[c], L::multiply_floats(d.low, da), sum);
       if constexpr (F::kHasMin) {
-        totals[c] = L::step(totals[c], L::multiply_floats(d.high, da), L::fill32(sum_of_a(g, c)));
+        totals[c] = L::step(totals[c], L::multiply_floats(d.high, da), L::fill32(sums_of_a.at(g, c)));
       }
     }
   }
@@ -260,8 +260,8 @@ template <class F, class L, class Source, int C>
     const int groups = left < 8 ? static_cast<int>(left) : 8;
     const InterleavedChunk<F> weights = source.chunk(chunk, groups);
     auto ahead = source.template ahead<C>(chunk);
-    using Sums = ColumnSums<F, C>;
-    [[maybe_unused]] const Sums sums(x);
+    // Dot products leave the integer units enough time.
+    [[maybe_unused]] const std::conditional_t<kDotsBytes<L>, SumsOnDemand<F, A8Meta>, ColumnSums<F, C>> sums(x);
 #pragma GCC unroll 1
     for (std::size_t first = 0; first < kInterleavedRows; first += L::kRows) {
       asm volatile("" : "+r"(x.q));  // else the broadcasts of all of x are taken out of the loop and spilled
@@ -269,11 +269,7 @@ template <class F, class L, class Source, int C>
       if constexpr (F::kFamily == Family::super_block) {
         lanes_super<F, L, C>(weights, first, x, ahead, totals);
       } else {
-        // Dot products leave the integer units enough time.
-        const auto sum_of_a = [&](int g, int c) __attribute__((always_inline)) {
-          return kDotsBytes<L> ? Sums::kFactor * x.meta[c].sums32[g] : sums.at(g, c);
-        };
-        lanes_small<F, L, C>(weights, first, groups, x, sum_of_a, ahead, totals);
+        lanes_small<F, L, C>(weights, first, groups, x, sums, ahead, totals);
       }
     }
   }

@@ -7,6 +7,7 @@
 //   one group:          u[0] = weights 0..15 | 16..31
 #pragma once
 
+#include "cpu/kernels/x86/column_sums.hpp"
 #include "cpu/kernels/x86/fetch.hpp"
 #include "cpu/kernels/x86/ymm.hpp"
 
@@ -166,9 +167,13 @@ template <class F, class Meta, class Dot, int C>
   for (int c = 0; c < C; ++c) total[c] = acc[c];
   constexpr int kGroups = F::kBlockElements / 32;  // per block
   constexpr int kChunkBytes = 256 / F::kBlockElements * F::kBlockBytes;
+  // With AVX-512 the integer units have enough time.
+  constexpr bool kSumsOnce = !kAvx512 && sizeof(Meta) == sizeof(A8Meta);
   const auto stream = RowsAhead::of<F>(args, 8);
   for (std::size_t chunk = 0, at = 0; at < args.row_bytes; ++chunk, at += kChunkBytes) {
     const ChunkX<Meta> x(args.x, chunk, c0);
+    using Sums = std::conditional_t<kSumsOnce, ColumnSums<F, C>, SumsOnDemand<F, Meta>>;
+    [[maybe_unused]] const Sums sums_of_a(x);
     const std::size_t left = args.in_features / 32 - 8 * chunk;
     const int groups = left < 8 ? static_cast<int>(left) : 8;
     const std::size_t ahead = stream(at);
@@ -181,15 +186,14 @@ template <class F, class Meta, class Dot, int C>
       __m256 min{};
       if constexpr (F::kHasMin) min = unit_halves(rows, p, [](const std::uint8_t* b) { return F::m_bits(b); });
       for (int c = 0; c < C; ++c) {
-        const int sum_of_a = F::kScaleStep == 32 ? x.meta[c].sums32[g] : x.meta[c].sums16[i];
         const __m256 da = _mm256_broadcast_ss(&x.meta[c].scale[g]);
         __m256i sum = sum_of(c);
         if constexpr (F::kOffset != 0 && !Dot::template kSigned<F, Meta>) {
-          sum = _mm256_sub_epi32(sum, _mm256_set1_epi32(F::kOffset * sum_of_a));
+          sum = _mm256_add_epi32(sum, _mm256_set1_epi32(sums_of_a.at(i, c)));
         }
         total[c] = _mm256_fmadd_ps(_mm256_mul_ps(d, da), _mm256_cvtepi32_ps(sum), total[c]);
         if constexpr (F::kHasMin) {
-          const __m256 a = _mm256_set1_ps(static_cast<float>(sum_of_a));
+          const __m256 a = _mm256_cvtepi32_ps(_mm256_set1_epi32(sums_of_a.at(i, c)));
           total[c] = _mm256_fmadd_ps(_mm256_mul_ps(min, da), a, total[c]);
         }
       }
