@@ -131,14 +131,18 @@ struct Avx2Lanes : Rows8Lanes {
         sums[c] = I % kFit == 0 ? p : _mm256_add_epi16(sums[c], p);
         // Ties the sum to a register: GCC puts all additions of a column behind all products otherwise, and spills.
         asm volatile("" : "+v"(sums[c]));
+        if constexpr (kFit == 1) add_widened(totals[c], sums[c], scale);
       }
-      if constexpr ((I + 1) % kFit == 0 || I + 1 == End - Begin) {
-        for (int c = 0; c < C; ++c) {
-          totals[c] = multiply_add_words(totals[c], sums[c], scale);
-          asm volatile("" : "+v"(totals[c]));
-        }
+      if constexpr (kFit != 1 && ((I + 1) % kFit == 0 || I + 1 == End - Begin)) {
+        for (int c = 0; c < C; ++c) add_widened(totals[c], sums[c], scale);
       }
     });
+  }
+
+ private:
+  [[gnu::always_inline]] static void add_widened(Reg& total, Reg sum, Reg scale) {
+    total = multiply_add_words(total, sum, scale);
+    asm volatile("" : "+v"(total));
   }
 };
 
