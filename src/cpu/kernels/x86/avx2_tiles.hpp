@@ -197,8 +197,7 @@ struct Avx2WordTile {
 
   /// sum (+)= the products of kSteps steps; those of the first are the sum itself, where it `Begins`.
   template <int kSteps, bool Begins, int C>
-  [[gnu::always_inline]] static void steps(const Panel& panel, int k2, const ChunkX<A16Meta>& x,
-                                           __m256i (&sum)[C][2]) {
+  [[gnu::always_inline]] static void steps(const Panel& panel, int k2, const ChunkX<A16Meta>& x, __m256i (&sum)[C][2]) {
 #pragma GCC unroll 16
     for (int step = 0; step < kSteps; ++step) {
       const __m256i w0 = load256(panel.w[k2 + step][0]), w1 = load256(panel.w[k2 + step][8]);
