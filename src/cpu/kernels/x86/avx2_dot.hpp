@@ -113,9 +113,9 @@ struct Avx2Dot {
     }
   }
 
-  /// Whether gemv_super is to provide ChunkX::magnitudes: of one column; with more the weights' magnitudes serve all.
+  /// Whether gemv_super is to provide ChunkX::magnitudes: of few columns; with more the weights' magnitudes serve all.
   template <class F, class Meta, int C>
-  static constexpr bool kMagnitudes = C == 1 && by_quarters<F>() && kTakesSigns<F, Meta>;
+  static constexpr bool kMagnitudes = C <= 2 && by_quarters<F>() && kTakesSigns<F, Meta>;
 
   template <class F, int C>
   [[gnu::always_inline]] static void sums_by_quarters(const std::uint8_t* block, const SubScales& sub,
@@ -136,7 +136,7 @@ struct Avx2Dot {
         const std::int8_t* a = x.column(c) + 64 * J;
         __m256i even, odd;
         if constexpr (kMagnitudes<F, A8Meta, C>) {
-          const std::int8_t* magnitudes = x.magnitudes + 64 * J;
+          const std::int8_t* magnitudes = x.magnitudes + static_cast<int>(kChunk) * c + 64 * J;
           even = byte_products<F>(u.even, load256(a), load256(magnitudes));
           odd = byte_products<F>(u.odd, load256(a + 32), load256(magnitudes + 32));
         } else {

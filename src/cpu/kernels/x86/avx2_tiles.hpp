@@ -212,7 +212,7 @@ struct Avx2WordTile {
       }
     }
   }
-  /// total[c] = the products of the steps from k2 to end: of a chunk in a loop, of the few of a small block in a row.
+  /// total[c] = the products of Steps steps from k2 on: of a chunk in a loop, the few of a small block one by one.
   template <int Steps, int C>
   [[gnu::always_inline]] static void accumulate(const Panel& panel, int k2, const ChunkX<A16Meta>& x,
                                                 __m256i (&total)[C][2]) {

@@ -126,7 +126,7 @@ template <class F, int C>
 [[gnu::always_inline]] inline void gemv_floats(const ProductArgs& args, const Rows8& rows, __m256 (&acc)[C]) {
   constexpr int kTimes = FetchTo<F>::template kFloatTimes<C>;
   const bool stays = 8 * args.row_bytes <= C * RowsAhead::kMost;  // in the second-level cache until it is used
-  if (kTimes != 0 && stays && (F::kBlockBytes == 2 || args.row_bytes < kPage)) {
+  if (kTimes != 0 && stays && (FetchTo<F>::kLongFloatRows || args.row_bytes < kPage)) {
     return gemv_eight_float_rows<F, C, kTimes>(args, rows, acc);
   }
   if constexpr (kTimes == 0 && C == 1) {

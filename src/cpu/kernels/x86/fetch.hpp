@@ -139,9 +139,14 @@ struct FetchTo {
   }();
   static constexpr CacheLevel kInterleavedPanels = CacheLevel::second;
   static constexpr CacheLevel kPanels = second_if(kPlain && (!kSuper || kBytes > 100));
-  /// Floats read eight rows side by side. None: the hardware follows them by itself, where rows are a page or more.
+  /// Floats read eight rows side by side. None: the hardware follows them by itself, where rows are a page or more;
+  /// Zen 3 better than any fetch by hand.
   template <int Columns>
-  static constexpr int kFloatTimes = kGemv == CacheLevel::first ? 0 : (Columns == 1 ? 5 : 3);
+  static constexpr int kFloatTimes = kGemv == CacheLevel::first ? 0
+                                     : Columns > 1              ? 3
+                                     : kAvx512                  ? 5
+                                                                : 0;
+  static constexpr bool kLongFloatRows = kAvx512 && kBytes == 512;  ///< whether those are fetched as well
 };
 
 /// Whether rows read side by side are fetched in one stretch; otherwise each is a stream. Measured on Zen 4 (where

@@ -43,7 +43,7 @@ kAhead<F, Meta> struct AheadOf<F, Meta, Dot> {
 template <class F, class Meta, class Dot, int C>
 inline constexpr bool kHoldsActivations = requires { requires Dot::template kHoldsActivations<F, Meta, C>; };
 
-/// Whether Dot wants the magnitudes of the activations of a column beside them.
+/// Whether Dot wants the magnitudes of the activations beside them.
 template <class F, class Meta, class Dot, int C>
 inline constexpr bool kMagnitudes = requires { requires Dot::template kMagnitudes<F, Meta, C>; };
 
@@ -60,9 +60,9 @@ template <class F, class Meta, class Dot, int C>
   const auto stream = RowsAhead::of<F>(args, 8);
   for (std::size_t b = 0; b < blocks; ++b) {
     ChunkX<Meta> x(args.x, b, c0);
-    alignas(32) std::int8_t magnitudes[kMagnitudes<F, Meta, Dot, C> ? kChunk : 1];
+    alignas(32) std::int8_t magnitudes[kMagnitudes<F, Meta, Dot, C> ? C * kChunk : 1];
     if constexpr (kMagnitudes<F, Meta, Dot, C>) {
-      for (std::size_t i = 0; i < kChunk; i += 32) store256(magnitudes + i, _mm256_abs_epi8(load256(x.q + i)));
+      for (std::size_t i = 0; i < C * kChunk; i += 32) store256(magnitudes + i, _mm256_abs_epi8(load256(x.q + i)));
       x.magnitudes = magnitudes;
     }
     const std::size_t at = b * F::kBlockBytes;

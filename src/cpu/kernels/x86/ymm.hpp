@@ -143,7 +143,7 @@ template <class Meta>
 struct ChunkX {
   const std::int8_t* q;  // bytes; int16 values have twice as many
   const Meta* meta;
-  const std::int8_t* magnitudes = nullptr;  // |q| of the first column, if a kernel wants them
+  const std::int8_t* magnitudes = nullptr;  // |q| of all columns one after the other, if a kernel wants them
 
   ChunkX(const Activations& x, std::size_t chunk, std::size_t c0)
       : q(static_cast<const std::int8_t*>(x.values) + (chunk * x.m + c0) * kColumnBytes),
