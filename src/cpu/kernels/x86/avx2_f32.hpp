@@ -12,7 +12,9 @@ struct Avx2F32Tile {
   static constexpr int kColumns = 3;
   // Measured on Zen 3.
   static constexpr std::size_t kRowsInPlace = kF32PanelRows;
-  static constexpr std::size_t kHalvesInPlace = 39;
+  // Lines of rows as long as pages, or several, share a few sets of the first-level cache: F32 gains from panels, too.
+  template <int Bytes>
+  static constexpr std::size_t kInPlace = Bytes == 2 ? 39 : 63;
   template <int Bytes>
   static constexpr std::size_t kFloatsGemmFrom = 3;
 

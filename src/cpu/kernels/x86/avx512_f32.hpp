@@ -13,7 +13,8 @@ struct Avx512F32Tile {
   static constexpr int kColumns = 12;
   // Measured on Zen 5.
   static constexpr std::size_t kRowsInPlace = kF32Rows;
-  static constexpr std::size_t kHalvesInPlace = SIZE_MAX;
+  template <int Bytes>
+  static constexpr std::size_t kInPlace = SIZE_MAX;
   template <int Bytes>
   static constexpr std::size_t kFloatsGemmFrom = Bytes == 4 ? 2 : 3;  // measured on Zen 4
 

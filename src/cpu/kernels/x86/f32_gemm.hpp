@@ -61,14 +61,15 @@ template <int Step, int Most, class Pass>
 /// Whether tiles read m columns of float weights as they are in memory.
 template <class F, class Tile>
 constexpr bool converts_in_tile(std::size_t m) {
-  return F::kFamily == Family::float_weight && (F::kBlockBytes == 4 || m <= Tile::kHalvesInPlace);
+  return F::kFamily == Family::float_weight && m <= Tile::template kInPlace<F::kBlockBytes>;
 }
 
 /// Tile must offer:
 ///   kSideBySide     how many activation rows are prepared side by side (ActivationSpec)
 ///   kColumns        the most columns of a pass, a multiple of kSideBySide
 ///   kRowsInPlace    how many rows of float weights run against a pass, before the next pass; a multiple of 16
-///   kHalvesInPlace  up to this many columns 16-bit floats are converted in the tile; with more, once into a panel
+///   kInPlace<Bytes>  up to this many columns float weights of so many bytes are read, and converted, in the tile; with
+///                    more, once into a panel
 ///   kFloatsGemmFrom<Bytes>   columns from which on float weights of so many bytes are multiplied by it (f32.hpp)
 ///   template <int C> static void multiply(const F32Rows<F, Fetch>& w, const float* x, std::size_t count, float*
 ///   results)
