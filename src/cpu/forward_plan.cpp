@@ -77,8 +77,10 @@ const PreparedLayout::Entry* PreparedLayout::find(const ActivationSpec& spec) co
   return known == all().end() ? nullptr : &*known;
 }
 
-PreparedLayout layout_prepared(std::span<const LayerKernels* const> layers, std::size_t columns) {
-  PreparedLayout layout;
+namespace {
+
+/// Of an empty layout, which is where it is to stay: copying one costs as much as making it.
+void lay_out(PreparedLayout& layout, std::span<const LayerKernels* const> layers, std::size_t columns) {
   for (const LayerKernels* layer : layers) {
     const std::size_t chunks = chunks_of(layer->in_features);
     for (const PartKernels& part : layer->parts) {
@@ -92,6 +94,13 @@ PreparedLayout layout_prepared(std::span<const LayerKernels* const> layers, std:
   }
   layout.finite_at = layout.bytes;
   layout.bytes = apart(layout.bytes + columns);
+}
+
+}  // namespace
+
+PreparedLayout layout_prepared(std::span<const LayerKernels* const> layers, std::size_t columns) {
+  PreparedLayout layout;
+  lay_out(layout, layers, columns);
   return layout;
 }
 
@@ -125,7 +134,7 @@ ForwardPlan plan_forward(const LayerKernels& layer, std::span<const QuantPart> p
                          std::size_t threads) {
   ForwardPlan plan = plan_lanes(layer, parts, m, threads);
   const LayerKernels* layers[] = {&layer};
-  plan.prepared = layout_prepared(layers, plan.pieces.columns);
+  lay_out(plan.prepared, layers, plan.pieces.columns);
   plan.bytes += plan.prepared.bytes;
   return plan;
 }

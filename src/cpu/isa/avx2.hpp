@@ -4,6 +4,7 @@
 #include "cpu/kernels/specs.hpp"
 #include "cpu/kernels/x86/avx2_dot.hpp"
 #include "cpu/kernels/x86/avx2_f32.hpp"
+#include "cpu/kernels/x86/avx2_prepare.hpp"
 #include "cpu/kernels/x86/avx2_tiles.hpp"
 #include "cpu/kernels/x86/products.hpp"
 

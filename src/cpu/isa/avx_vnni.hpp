@@ -3,6 +3,7 @@
 
 #include "cpu/kernels/specs.hpp"
 #include "cpu/kernels/x86/avx2_f32.hpp"
+#include "cpu/kernels/x86/avx2_prepare.hpp"
 #include "cpu/kernels/x86/avx_vnni_dot.hpp"
 #include "cpu/kernels/x86/dot_tiles.hpp"
 #include "cpu/kernels/x86/products.hpp"

@@ -7,15 +7,12 @@
 namespace quantlinear::cpu {
 namespace {
 
-/// As prepare_row_scalar, whole chunks of a8 in one pass over the row.
-class PrepareA8 {
+/// Whole chunks of a8 (prepare_row_in_chunks).
+class Avx512PrepareA8 {
  public:
-  PrepareA8(const ActivationSpec& spec, const float* x, std::int8_t* values, A8Meta* meta, std::size_t m)
-      : small_(spec.block == 32), max_q_(spec.max_q), x_(x), values_(values), meta_(meta), m_(m) {}
+  explicit Avx512PrepareA8(const ActivationSpec& spec) : small_(spec.block == 32), max_q_(spec.max_q) {}
 
-  /// Chunk `chunk`, which is whole.
-  [[gnu::always_inline]] void take(std::size_t chunk) {
-    const float* x = x_ + chunk * kChunk;
+  [[gnu::always_inline]] void take(const float* x, std::int8_t* values, A8Meta& meta) {
     const __m256 largest = small_ ? largest_of_32s(x) : largest_of_all(x);
     // block_scale of eight blocks
     const __m256 one = _mm256_set1_ps(1.0f);
@@ -24,13 +21,11 @@ class PrepareA8 {
     const __m256 max_q = _mm256_set1_ps(max_q_), pre = _mm256_mask_mov_ps(one, tiny, _mm256_set1_ps(0x1p64f));
     const __m256 up = _mm256_mul_ps(largest, pre), inverse = _mm256_maskz_div_ps(some, max_q, up);
     const __m256 scale = _mm256_div_ps(up, max_q);
-    A8Meta& meta = meta_[chunk * m_];
     _mm256_storeu_ps(meta.scale, _mm256_mask_mul_ps(scale, tiny, scale, _mm256_set1_ps(0x1p-64f)));
 
     alignas(32) float pres[8], inverses[8];
     _mm256_store_ps(pres, pre);
     _mm256_store_ps(inverses, inverse);
-    std::int8_t* values = values_ + chunk * m_ * kChunk;
     __m512i sums[4];  // of four values each
     unroll<4>([&]<int Q>() __attribute__((always_inline)) {
       const auto sixteen = [&]<int I>() __attribute__((always_inline)) {
@@ -98,30 +93,12 @@ class PrepareA8 {
 
   bool small_;
   float max_q_;
-  const float* x_;
-  std::int8_t* values_;
-  A8Meta* meta_;
-  std::size_t m_;
   __m512i most_ = _mm512_setzero_si512();  ///< magnitudes, as bits
 };
 
 inline bool prepare_row_avx512(const ActivationSpec& spec, const float* x, std::size_t in_features, std::size_t row,
                                std::size_t m, void* values, void* meta) {
-  if (spec.precision != Precision::a8 || spec.pair_step != 0) {
-    return prepare_row_avx2(spec, x, in_features, row, m, values, meta);
-  }
-  auto* q = static_cast<std::int8_t*>(values) + row * kChunk;
-  auto* of_chunk = static_cast<A8Meta*>(meta) + row;
-  const std::size_t whole = in_features / kChunk, rest = in_features % kChunk;
-  PrepareA8 prepare(spec, x, q, of_chunk, m);
-  for (std::size_t chunk = 0; chunk < whole; ++chunk) prepare.take(chunk);
-  const float* tail = x + whole * kChunk;
-  if (!prepare.finite() || !all_finite_avx2(tail, rest)) {
-    clear_row(spec, in_features, row, m, values, meta);
-    return false;
-  }
-  if (rest != 0) quantise_chunk_avx2(spec, tail, rest, q + whole * m * kChunk, of_chunk[whole * m]);
-  return true;
+  return prepare_row_in_chunks<Avx512PrepareA8>(spec, x, in_features, row, m, values, meta);
 }
 
 }  // namespace

@@ -158,8 +158,10 @@ void product_f32(const ProductArgs& args) noexcept {
 
 template <class F, class Tile>
 constexpr ProductKernel f32_product() {
-  return {[](std::size_t m) -> ActivationSpec {
-            return {Precision::f32, 256, 0, m < kF32GemmFrom<F, Tile> ? std::uint16_t{1} : Tile::kSideBySide};
+  return {[](std::size_t m) {
+            static constexpr ActivationSpec kOfGemv = {Precision::f32, 256, 0};
+            static constexpr ActivationSpec kOfGemm = {Precision::f32, 256, 0, Tile::kSideBySide};
+            return m < kF32GemmFrom<F, Tile> ? kOfGemv : kOfGemm;
           },
           product_f32<F, Tile>,
           [](std::size_t m, std::size_t) { return m < kF32GemmFrom<F, Tile> ? 0 : f32_gemm_scratch<Tile>(m); },

@@ -14,11 +14,15 @@ namespace {
   }
 }
 
+/// 32 integers as bytes.
+[[gnu::always_inline]] inline __m256i bytes_of(const __m256i (&q)[4]) {
+  const __m256i a = _mm256_packs_epi32(q[0], q[1]), b = _mm256_packs_epi32(q[2], q[3]);
+  return _mm256_permutevar8x32_epi32(_mm256_packs_epi16(a, b), _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+}
 /// Stores 32 integers and adds up their two 16s.
 [[gnu::always_inline]] inline void store32(const __m256i (&q)[4], std::int8_t* out, std::int32_t (&sums)[2]) {
+  store256(out, bytes_of(q));
   const __m256i a = _mm256_packs_epi32(q[0], q[1]), b = _mm256_packs_epi32(q[2], q[3]);
-  const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
-  store256(out, _mm256_permutevar8x32_epi32(_mm256_packs_epi16(a, b), order));
   const __m256i one = _mm256_set1_epi16(1);
   const __m256i sa = _mm256_madd_epi16(a, one), sb = _mm256_madd_epi16(b, one);  // eight partial sums each
   const __m256i h = _mm256_hadd_epi32(sa, sb);
@@ -134,8 +138,10 @@ template <class Value, class Meta>
   fill_sums(flat, meta);
 }
 
-[[gnu::always_inline]] inline bool prepare_row_avx2(const ActivationSpec& spec, const float* x, std::size_t in_features,
-                                                    std::size_t row, std::size_t m, void* values, void* meta) {
+/// As prepare_row_scalar.
+[[gnu::always_inline]] inline bool prepare_row_by_groups(const ActivationSpec& spec, const float* x,
+                                                         std::size_t in_features, std::size_t row, std::size_t m,
+                                                         void* values, void* meta) {
   if (!all_finite_avx2(x, in_features)) {
     clear_row(spec, in_features, row, m, values, meta);
     return false;
@@ -160,6 +166,30 @@ template <class Value, class Meta>
                           static_cast<A16Meta*>(meta)[at]);
     }
   }
+  return true;
+}
+
+/// The same; whole chunks of a8 in one pass over the row by Whole, which offers
+///   explicit Whole(const ActivationSpec&)
+///   take(x, values, meta)   a chunk of 256
+///   finite()                whether everything taken so far was
+template <class Whole>
+bool prepare_row_in_chunks(const ActivationSpec& spec, const float* x, std::size_t in_features, std::size_t row,
+                           std::size_t m, void* values, void* meta) {
+  if (spec.precision != Precision::a8 || spec.pair_step != 0) {
+    return prepare_row_by_groups(spec, x, in_features, row, m, values, meta);
+  }
+  auto* q = static_cast<std::int8_t*>(values) + row * kChunk;
+  auto* of_chunk = static_cast<A8Meta*>(meta) + row;
+  const std::size_t whole = in_features / kChunk, rest = in_features % kChunk;
+  Whole chunks(spec);
+  for (std::size_t i = 0; i < whole; ++i) chunks.take(x + i * kChunk, q + i * m * kChunk, of_chunk[i * m]);
+  const float* tail = x + whole * kChunk;
+  if (!chunks.finite() || !all_finite_avx2(tail, rest)) {
+    clear_row(spec, in_features, row, m, values, meta);
+    return false;
+  }
+  if (rest != 0) quantise_chunk_avx2(spec, tail, rest, q + whole * m * kChunk, of_chunk[whole * m]);
   return true;
 }
 

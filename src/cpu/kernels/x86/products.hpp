@@ -5,7 +5,6 @@
 #include "cpu/kernels/x86/gemm.hpp"
 #include "cpu/kernels/x86/gemv_lanes.hpp"
 #include "cpu/kernels/x86/panel_lanes.hpp"
-#include "cpu/kernels/x86/prepare.hpp"
 
 namespace quantlinear::cpu {
 namespace {
@@ -39,19 +38,21 @@ struct IntegerProduct {
   static constexpr bool kThroughCache = Interleavable<F> && F::kFamily == Family::super_block && From.through_cache;
   using Packer = typename PackerOf<F, Dot, kThroughCache, Tile::Panel::kWords>::Type;
 
-  static ActivationSpec activations(std::size_t m) {
-    ActivationSpec spec = activation_spec<F, P>();
-    // The same values, as words where panels are.
-    if (m >= From.gemm && Tile::Panel::kWords) spec.precision = Precision::a16;
+  // Constants: put together member by member and then read as a whole, a spec would cost each call tens of cycles.
+  static constexpr ActivationSpec kOfGemv = activation_spec<F, P>();
+  static constexpr ActivationSpec kOfGemm = [] {
+    ActivationSpec spec = kOfGemv;
+    if (Tile::Panel::kWords) spec.precision = Precision::a16;  // the same values, as words where panels are
     if constexpr (requires { Tile::kPairStep; }) {
-      if (m >= From.gemm && Tile::kPairStep != 0) {
+      if (Tile::kPairStep != 0) {
         spec.offset = static_cast<std::uint8_t>(F::kOffset);
         spec.pair_step = static_cast<std::uint8_t>(Tile::kPairStep);
       }
     }
-    if constexpr (MultipliesPanels<Tile>) spec.planes = m >= From.gemm && Tile::kPlanes;
+    if constexpr (MultipliesPanels<Tile>) spec.planes = Tile::kPlanes;
     return spec;
-  }
+  }();
+  static ActivationSpec activations(std::size_t m) { return m >= From.gemm ? kOfGemm : kOfGemv; }
   static void run(const ProductArgs& args) noexcept {
     if (args.x.m >= From.gemm) return gemm<Tile, Packer>(args);
     if constexpr (kLanes) {
