@@ -154,18 +154,18 @@ template <class F, int C>
   using V4 = FourBlocks<F>;
   constexpr int kLargest = F::kMaxU - F::kOffset > F::kOffset ? F::kMaxU - F::kOffset : F::kOffset;
   const std::size_t stride = args.row_bytes, stride3 = 3 * stride;
-  const auto stream = RowsAhead::of<F>(args, 16);
   const std::uint8_t* start = args.weights + row * stride;
+  const auto stream = RowsAhead::of<F>(args, start, 16);
   __m512 totals[C];
   for (auto& total : totals) total = _mm512_setzero_ps();
-  const std::uint8_t* ahead = start;
+  PiecesAhead ahead = stream.pieces(start, 0);
   const FoursX* x = activations + c0;
   for (std::size_t four = 0; four < args.in_features / 128; ++four, x += args.x.m) {
     const std::size_t at = four * V4::kBytes;
-    if (four % 2 == 0) ahead = start + stream(at);
+    if (four % 2 == 0) ahead = stream.pieces(start, at);
     const A8Meta* meta = ChunkX<A8Meta>(args.x, four / 2, c0).meta;
-    for (int i = 0; i < 8; ++i, ahead += stream.step) {
-      prefetch<static_cast<int>(kRowChunkBytes<F>), FetchTo<F>::kGemv>(ahead);
+    for (int i = 0; i < 8; ++i) {
+      prefetch<static_cast<int>(kRowChunkBytes<F>), FetchTo<F>::kGemv>(ahead.take());
     }
     __m512i low[C], high[C], zero[C];
     for (int c = 0; c < C; ++c) {

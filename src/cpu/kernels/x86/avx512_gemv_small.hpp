@@ -106,8 +106,8 @@ template <class F, int C>
   using W = Avx512Vocabulary;
   const std::size_t stride = args.row_bytes, stride3 = 3 * stride;
   constexpr std::size_t kChunkBytes = kChunk / 32 * F::kBlockBytes;
-  const auto stream = RowsAhead::of<F>(args, 16);
   const std::uint8_t* start = args.weights + row * stride;
+  const auto stream = RowsAhead::of<F>(args, start, 16);
   __m512 totals[C];
   for (auto& total : totals) total = _mm512_setzero_ps();
   for (std::size_t chunk = 0, at = 0; at < args.row_bytes; ++chunk, at += kChunkBytes) {
@@ -115,11 +115,11 @@ template <class F, int C>
     const std::size_t left = args.in_features / 32 - 8 * chunk;
     const int groups = left < 8 ? static_cast<int>(left) : 8;
     const std::uint8_t* block = start + at;
-    const std::uint8_t* ahead = start + stream(at);
+    PiecesAhead ahead = stream.pieces(start, at);
     // Groups g and g + 1 of 32 weights, or g alone.
     const auto unit = [&]<bool Two>(int g) __attribute__((always_inline)) {
-      for (int i = 0; i < 4; ++i, ahead += stream.step) {
-        prefetch<static_cast<int>(kChunkBytes), FetchTo<F>::kGemv>(ahead);
+      for (int i = 0; i < 4; ++i) {
+        prefetch<static_cast<int>(kChunkBytes), FetchTo<F>::kGemv>(ahead.take());
       }
       __m512i a[C][2];  // 16 values of either group, twice
       for (int c = 0; c < C; ++c) {

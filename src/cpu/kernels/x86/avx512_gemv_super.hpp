@@ -229,15 +229,15 @@ template <class F, int C>
 [[gnu::noinline]] void gemv_super_rows(const ProductArgs& args, std::size_t row, std::size_t c0, std::size_t first) {
   constexpr int kCount = WideSums<F>::kCount;
   const std::size_t stride = args.row_bytes;
-  const auto stream = RowsAhead::of<F>(args, 16);
   const std::uint8_t* start = args.weights + row * stride;
+  const auto stream = RowsAhead::of<F>(args, start, 16);
   const std::size_t blocks = args.in_features / 256;
   __m512 totals[C];
   for (auto& total : totals) total = _mm512_setzero_ps();
   for (std::size_t b = 0; b < blocks; ++b) {
     ChunkX<A8Meta> x(args.x, b, c0);
     const std::uint8_t* block = start + b * F::kBlockBytes;
-    const std::uint8_t* ahead = start + stream(b * F::kBlockBytes);
+    PiecesAhead ahead = stream.pieces(start, b * F::kBlockBytes);
     WideHeads<F> heads;
     heads.take(block, stride);
     // What the offset of the weights takes.
@@ -260,13 +260,14 @@ template <class F, int C>
       if constexpr (C > 2) asm volatile("" : "+r"(x.q));
       __m512i scaled[2][C];
       unroll<2>([&]<int H>() __attribute__((always_inline)) {
-        for (int i = 0; i < 2; ++i, ahead += stream.step) {
+        for (int i = 0; i < 2; ++i) {
+          const std::uint8_t* piece = ahead.take();
           if constexpr (FetchTo<F>::kEachOnce) {
-            prefetch_each_once<F::kBlockBytes, FetchTo<F>::kGemv>(ahead);
+            prefetch_each_once<F::kBlockBytes, FetchTo<F>::kGemv>(piece);
           } else {
-            prefetch<F::kBlockBytes, FetchTo<F>::kGemv>(ahead);
+            prefetch<F::kBlockBytes, FetchTo<F>::kGemv>(piece);
           }
-          if constexpr (FetchTo<F>::template kGemvTwice<C>) prefetch<F::kBlockBytes, FetchTo<F>::kGemv>(ahead - kPage);
+          if constexpr (FetchTo<F>::template kGemvTwice<C>) prefetch<F::kBlockBytes, FetchTo<F>::kGemv>(piece - kPage);
         }
         two_rows<F, C>(block, stride, heads, g, H, x, offset, scaled[H]);
         block += 2 * stride;

@@ -17,16 +17,16 @@ inline const float* f32_values(const Activations& x, std::size_t chunk, std::siz
 /// Eight rows, C columns, decoded in registers.
 template <class F, int C>
 [[gnu::noinline]] void gemv_f32_rows(const ProductArgs& args, const Rows8& rows, __m256 (&acc)[C]) {
-  const auto stream = RowsAhead::of<F>(args, 8);
+  const auto stream = RowsAhead::of<F>(args, rows.base, 8);
   for (std::size_t k = 0; k < args.in_features; k += kChunk) {
     const std::size_t count = args.in_features - k < kChunk ? args.in_features - k : kChunk;
     const std::size_t at = k / F::kBlockElements * F::kBlockBytes;
-    const std::uint8_t* ahead = rows.base + stream(at);
+    PiecesAhead ahead = stream.pieces(rows.base, at);
     const float* x = f32_values(args.x, k / kChunk, 0);
     __m256 sums[C][8];
 #pragma GCC unroll 1
     for (std::size_t i = 0; i < 8; ++i) {
-      prefetch<static_cast<int>(kRowChunkBytes<F>), FetchTo<F>::kGemv>(ahead + i * stream.step);
+      prefetch<static_cast<int>(kRowChunkBytes<F>), FetchTo<F>::kGemv>(ahead.take());
       __m256 s[C];
       for (int c = 0; c < C; ++c) s[c] = _mm256_setzero_ps();
       for_each_group<F>(rows.row(i, at), count, [&](std::size_t g, const Floats32& w) {
@@ -83,8 +83,9 @@ template <class F, int C, int Times>
   for (std::size_t k = 0; k < args.in_features; k += kChunk) {
     const std::size_t left = args.in_features - k, count = left < kChunk ? left : kChunk;
     const float* x = f32_values(args.x, k / kChunk, 0);
-    Ahead<64 * F::kBlockBytes / C, 1, FetchTo<F>::kGemv, Times> ahead = {rows.base + stream(k * F::kBlockBytes)};
-    ahead.apart = kPage;
+    constexpr std::size_t kBytes = 64 * F::kBlockBytes / C;
+    Ahead<kBytes, 1, FetchTo<F>::kGemv, Times> ahead = {
+        PiecesAhead::in_a_row(stream.pieces(rows.base, k * F::kBlockBytes).next, kBytes), kPage};
     __m256 sums[C][8];
     unroll<C>([&]<int Part>() __attribute__((always_inline)) {
       __m256 s[C][kAtOnce];

@@ -1,9 +1,9 @@
 // Which weights are fetched while others are read: by hand, because the hardware prefetcher stops at each 4 KiB page.
 //
 // Rows read side by side are followed by as many others. Those are one stretch of memory, and memory is fastest when a
-// stretch is read from beginning to end; so they are fetched in that order, whatever part of them is needed first. Very
-// long rows would not stay in the caches until they are used, and some small blocks in longer rows are faster
-// (in_one_stretch) if each row is followed by a stream of its own.
+// stretch is read from beginning to end, on Zen 3 when its two halves are (kInHalves); so they are fetched in that
+// order, whatever part of them is needed first. Very long rows would not stay in the caches until they are used, and
+// with AVX-512 some rows of small blocks are faster (in_one_stretch) if each is followed by a stream of its own.
 #pragma once
 
 #include "cpu/activations.hpp"
@@ -13,6 +13,19 @@
 
 namespace quantlinear::cpu {
 namespace {
+
+/// Whether these are kernels of AVX-512: faster, on cores with second-level caches of 1 MiB or more.
+#if defined(__AVX512F__)
+inline constexpr bool kAvx512 = true;
+#else
+inline constexpr bool kAvx512 = false;
+#endif
+
+/// Whether memory is fetched from two places by turns, the halves of a block of about kBlockAhead bytes, while the
+/// block before it is read. Measured on Zen 3, where one core with something to compute beside it reads 15 to 17 GB/s
+/// from one place and 22 to 26 from two (four: no more); Zen 4 does not need it.
+inline constexpr bool kInHalves = !kAvx512;
+inline constexpr std::size_t kBlockAhead = 65536;
 
 enum class CacheLevel { first, second };
 
@@ -46,22 +59,38 @@ template <int Bytes, int Part, int Parts, CacheLevel Level>
   for (int i = 0; i < kCount; ++i) prefetch<64, Level>(p + 64 * (Part + i * Parts));
 }
 
+/// Pieces of memory to be fetched one after the other, by turns from two places.
+struct PiecesAhead {
+  const std::uint8_t* next;
+  std::size_t apart;  ///< how far the other place is from the next piece
+  std::size_t step;   ///< from a piece to the one after it in the same place
+
+  /// Pieces of `bytes`, all from one place on.
+  static PiecesAhead in_a_row(const std::uint8_t* p, std::size_t bytes) { return {p, bytes, 2 * bytes}; }
+
+  [[gnu::always_inline]] const std::uint8_t* take() {
+    const std::uint8_t* piece = next;
+    next += apart;
+    if constexpr (kInHalves) apart = step - apart;  // elsewhere it is half a step
+    return piece;
+  }
+};
+
 /// Memory to be fetched a share at a time, since a core waits once too many lines are on their way: a share is `Pieces`
-/// pieces of `Bytes` bytes, `step` bytes apart. `Times`: so often (FetchTo), each time `apart` bytes later; the last
-/// time to the level `Last`.
+/// pieces of `Bytes` bytes. `Times`: so often (FetchTo), each time `apart` bytes later; the last time to the level
+/// `Last`.
 template <std::size_t Bytes, std::size_t Pieces, CacheLevel Level, int Times = 1, CacheLevel Last = Level>
 struct Ahead {
-  const std::uint8_t* next;
-  std::size_t step = Bytes;
+  static constexpr std::size_t kBytes = Bytes;
+  PiecesAhead pieces;
   std::size_t apart = 0;
 
   [[gnu::always_inline]] void share() {
     for (std::size_t i = 0; i < Pieces; ++i) {
-      const std::uint8_t* p = next;
+      const std::uint8_t* p = pieces.take();
 #pragma GCC unroll 8
       for (int time = 1; time < Times; ++time, p -= apart) prefetch<static_cast<int>(Bytes), Level>(p);
       if constexpr (Times > 0) prefetch<static_cast<int>(Bytes), Last>(p);
-      next += step;
     }
   }
 };
@@ -89,13 +118,6 @@ inline constexpr std::size_t kTranslationsAhead = 64 * kPage;
     fetch_page_by_page(p + i, kAtOnce);
   }
 }
-
-/// Whether these are kernels of AVX-512: faster, on cores with second-level caches of 1 MiB or more.
-#if defined(__AVX512F__)
-inline constexpr bool kAvx512 = true;
-#else
-inline constexpr bool kAvx512 = false;
-#endif
 
 /// A chunk of one row in the file.
 template <class F>
@@ -127,12 +149,15 @@ struct FetchTo {
   static constexpr bool kGemvTwice = kGemv == CacheLevel::second && kSuper && kBytes > (Columns == 1 ? 128 : 200);
   /// Whether it pays not to fetch twice the lines that two blocks share: the fewer there are of a block, the more.
   static constexpr bool kEachOnce = kGemv == CacheLevel::second && kBytes < 144;
+  /// How often in file order, one column at a time, small blocks are fetched.
+  template <int Columns>
+  static constexpr int kSmallTimes = kInHalves && kSmallBlocksOfBytes<F> && Columns == 1 ? 2 : 1;
   static constexpr CacheLevel kLanesInFile = second_if(!kSuper || kPlain);
   static constexpr CacheLevel kInterleaved = CacheLevel::second;
   /// Chosen for weights from memory; those in a cache are read more slowly the more often they are fetched.
   template <int Columns>
   static constexpr int kInterleavedTimes = [] {
-    if (!kAvx512) return kSmallBlocksOfBytes<F> && Columns == 1 ? 5 : 1;
+    if (kInHalves) return kSmallBlocksOfBytes<F> && Columns == 1 ? 5 : 1;
     if (kSmallBlocksOfBytes<F>) return Columns <= 3 ? 5 : (Columns == 4 ? 4 : 3);
     if (kBytes <= 128 || Columns > 4) return 1;
     return Columns == 1 ? 4 : (Columns <= 3 ? 3 : 2);
@@ -149,13 +174,12 @@ struct FetchTo {
   static constexpr bool kLongFloatRows = kAvx512 && kBytes == 512;  ///< whether those are fetched as well
 };
 
-/// Whether rows read side by side are fetched in one stretch; otherwise each is a stream. Measured on Zen 4 (where
-/// streams of rows that end within a chunk fetch a part of them twice), Zen 3.
+/// Whether rows read side by side are fetched in one stretch, or its halves; otherwise each is a stream. Measured on
+/// Zen 4 (where streams of rows that end within a chunk fetch a part of them twice), Zen 3.
 template <class F>
 [[gnu::always_inline]] inline bool in_one_stretch(const ProductArgs& args) {
-  if (F::kFamily != Family::small_block) return true;
-  if (!kSmallBlocksOfBytes<F>) return kAvx512 || args.row_bytes <= 1024;
-  if (!kAvx512 || args.x.m == 1) return args.row_bytes <= 3072;
+  if (!kAvx512 || F::kFamily != Family::small_block || !kSmallBlocksOfBytes<F>) return true;
+  if (args.x.m == 1) return args.row_bytes <= 3072;
   if (args.x.m <= 3 && args.row_bytes > kPage) return true;
   return args.in_features % kChunk != 0 && args.row_bytes < 2048;
 }
@@ -204,52 +228,78 @@ template <class F>
   return rows * row_bytes <= std::size_t{128} * 1024;
 }
 
+/// The pieces of Bytes that are fetched while the `Step` bytes at `begin` + `read` are read, of `all`; blocks are of
+/// several such steps, about Block bytes. With the last block there is nothing to fetch but what is read.
+template <std::size_t Step, std::size_t Bytes, std::size_t Block>
+[[gnu::always_inline]] inline PiecesAhead of_next_block(const std::uint8_t* begin, std::size_t read, std::size_t all) {
+  constexpr std::size_t kBlock = (Block + Step - 1) / Step * Step;
+  const std::size_t next = (read / kBlock + 1) * kBlock;
+  if (next >= all) return {begin + read, 0, 0};
+  return {begin + next + read % kBlock / 2, kBlock / 2, Bytes};
+}
+
 /// What is fetched while `rows` rows are read side by side, a chunk of each at a time: as many pieces of a chunk's
-/// size, `step` bytes apart.
+/// size.
 class RowsAhead {
  public:
-  std::size_t step;
-
   static constexpr std::size_t kEnough = 32768, kMost = kAvx512 ? 262144 : 131072;
 
+  /// For the rows from `base` on.
   template <class F>
-  static RowsAhead of(const ProductArgs& args, std::size_t rows) {
-    return of<F>(args, rows, stream_distance(args.row_bytes));
+  static RowsAhead of(const ProductArgs& args, const std::uint8_t* base, std::size_t rows) {
+    return of<F>(args, base, rows, stream_distance(args.row_bytes));
   }
   /// `distance`: how far ahead streams of single rows are, in bytes.
   template <class F>
-  static RowsAhead of(const ProductArgs& args, std::size_t rows, std::size_t distance) {
-    const bool stretches = in_one_stretch<F>(args) && rows * args.row_bytes <= kMost;
-    return stretches ? stretch<F>(args, rows) : streams(args, rows, distance);
+  static RowsAhead of(const ProductArgs& args, const std::uint8_t* base, std::size_t rows, std::size_t distance) {
+    const std::size_t group = rows * args.row_bytes;
+    if (group == 0 || group > kMost || !in_one_stretch<F>(args)) return streams(args, rows, distance);
+    return kInHalves ? halves<F>(args, base, rows) : stretch<F>(args, rows);
   }
   /// In one stretch, from beginning to end.
   template <class F>
   static RowsAhead stretch(const ProductArgs& args, std::size_t rows) {
     const std::size_t group = rows * args.row_bytes;
-    if (group == 0) return {0, 0, 0, 0, 0};
+    if (group == 0) return {0, 0, 0, 0, 0, 0};
     // Of short rows as many as fill the time until they come.
     const std::size_t all = (args.row_end - args.row_begin) * args.row_bytes;
     const std::size_t enough = all / 16 < kEnough ? all / 16 : kEnough;
     std::size_t ahead = enough < group ? group : enough / group * group;
     if (ahead == group && two_groups(group, all, args.x.m)) ahead = 2 * group;
-    return {kRowChunkBytes<F>, rows, 0, 0, ahead};
+    return {2 * kRowChunkBytes<F>, kRowChunkBytes<F>, rows, 0, 0, ahead};
+  }
+  /// By halves of blocks (kInHalves) of one group of rows, or of several that are short: of a small matrix of no more
+  /// than a sixteenth. With the last block nothing.
+  template <class F>
+  static RowsAhead halves(const ProductArgs& args, const std::uint8_t* base, std::size_t rows) {
+    const std::size_t group = rows * args.row_bytes, all = (args.row_end - args.row_begin) * args.row_bytes;
+    const std::size_t most = all / 16 < kBlockAhead ? all / 16 : kBlockAhead;
+    const std::size_t groups = most < 2 * group ? 1 : most / group, block = groups * group;
+    const std::size_t read = static_cast<std::size_t>(base - (args.weights + args.row_begin * args.row_bytes));
+    const std::size_t in_block = groups == 1 ? 0 : read / group % groups * group;
+    if (read - in_block + block >= all) return {0, 0, 0, 0, 0, 0};
+    return {kRowChunkBytes<F>, block / 2, rows / 2, 0, 0, block - in_block + in_block / 2};
   }
   /// A stream for each row. Of a small matrix there is less to fetch than `distance`: a sixteenth of it is far enough.
   static RowsAhead streams(const ProductArgs& args, std::size_t rows, std::size_t distance) {
     const std::size_t row_bytes = args.row_bytes;
-    if (row_bytes == 0) return {0, 0, 0, 0, 0};
+    if (row_bytes == 0) return {0, 0, 0, 0, 0, 0};
     const std::size_t most = (args.row_end - args.row_begin) * row_bytes / (16 * rows);
     if (distance > most) distance = most;
     // Past the end of a row a stream goes on `rows` rows further down, with short rows several times.
     const std::size_t others = (rows - 1) * row_bytes, before = distance + distance / row_bytes * others;
-    return {row_bytes, 1, row_bytes - distance % row_bytes, before, before + others};
+    return {2 * row_bytes, row_bytes, 1, row_bytes - distance % row_bytes, before, before + others};
   }
-  /// Of the chunk at byte `at` of the rows: how far from the beginning of the first row the first piece is.
-  [[nodiscard]] std::size_t operator()(std::size_t at) const { return factor_ * at + (at < turn_ ? before_ : after_); }
+  /// The pieces to be fetched with the chunk at byte `at` of the rows, the first of which begins at `base`.
+  [[nodiscard, gnu::always_inline]] PiecesAhead pieces(const std::uint8_t* base, std::size_t at) const {
+    const std::uint8_t* first = base + factor_ * at + (at < turn_ ? before_ : after_);
+    return {first, apart_, step_};
+  }
 
  private:
-  RowsAhead(std::size_t steps, std::size_t factor, std::size_t turn, std::size_t before, std::size_t after)
-      : step(steps), factor_(factor), turn_(turn), before_(before), after_(after) {}
+  RowsAhead(std::size_t step, std::size_t apart, std::size_t factor, std::size_t turn, std::size_t before,
+            std::size_t after)
+      : step_(step), apart_(apart), factor_(factor), turn_(turn), before_(before), after_(after) {}
 
   /// Whether to be two groups ahead, where one takes too little time. The second one is fetched by nothing but
   /// fetch_beginning, so that a small matrix would wait for what is beyond that; with more columns it waits for
@@ -259,7 +309,7 @@ class RowsAhead {
     return group < kEnough && 64 * group <= all;
   }
 
-  std::size_t factor_, turn_, before_, after_;
+  std::size_t step_, apart_, factor_, turn_, before_, after_;
 };
 
 }  // namespace

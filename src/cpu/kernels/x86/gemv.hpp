@@ -57,7 +57,7 @@ template <class F, class Meta, class Dot, int C>
   __m256 total[C];
   for (int c = 0; c < C; ++c) total[c] = acc[c];
   const std::size_t blocks = args.in_features / 256;
-  const auto stream = RowsAhead::of<F>(args, 8);
+  const auto stream = RowsAhead::of<F>(args, rows.base, 8);
   for (std::size_t b = 0; b < blocks; ++b) {
     ChunkX<Meta> x(args.x, b, c0);
     alignas(32) std::int8_t magnitudes[kMagnitudes<F, Meta, Dot, C> ? C * kChunk : 1];
@@ -66,7 +66,7 @@ template <class F, class Meta, class Dot, int C>
       x.magnitudes = magnitudes;
     }
     const std::size_t at = b * F::kBlockBytes;
-    const std::uint8_t* ahead = rows.base + stream(at);
+    PiecesAhead ahead = stream.pieces(rows.base, at);
     __m256i s[C][8], m[C][8];
     std::conditional_t<kFieldsOf8, SixBitFields, SixBitMins> fields;
     if constexpr (kFieldsOf8) fields.template take<F>(rows, at);
@@ -77,9 +77,9 @@ template <class F, class Meta, class Dot, int C>
 #pragma GCC unroll 1
     for (std::size_t i = 0; i < 8; ++i) {
       if constexpr (FetchTo<F>::kEachOnce) {
-        prefetch_each_once<F::kBlockBytes, FetchTo<F>::kGemv>(ahead + i * stream.step);
+        prefetch_each_once<F::kBlockBytes, FetchTo<F>::kGemv>(ahead.take());
       } else {
-        prefetch<F::kBlockBytes, FetchTo<F>::kGemv>(ahead + i * stream.step);
+        prefetch<F::kBlockBytes, FetchTo<F>::kGemv>(ahead.take());
       }
       // Else GCC takes their loads out of this loop, all of them, and puts what was loaded on the stack.
       if constexpr (!kHoldsActivations<F, Meta, Dot, C>) asm volatile("" : "+r"(x.q));

@@ -183,21 +183,31 @@ template <class F, class L>
 class LanesInStore {
  public:
   static constexpr bool kFetchesPages = false;  ///< copies are in huge ones, if the system grants them
-  LanesInStore(const ProductArgs& args, std::size_t row) : args_(args), row_(row), distance_(store_distance(args)) {}
+  LanesInStore(const ProductArgs& args, std::size_t row)
+      : args_(args), row_(row), read_((row - args.row_begin) * args.row_bytes), distance_(store_distance(args)) {}
   InterleavedChunk<F> chunk(std::size_t chunk, int) const { return {args_, row_, chunk}; }
   template <int Columns>
   [[nodiscard]] auto ahead(std::size_t chunk) const {
     constexpr int kTimes = FetchTo<F>::template kInterleavedTimes<Columns>;
     using Fetched = AheadInStore<F, L, FetchTo<F>::kInterleaved, kTimes>;
-    constexpr std::size_t kChunkBytes = kInterleavedRows * InterleavedChunk<F>::kBlocks * F::kBlockBytes;
-    Fetched fetched = {args_.weights + row_ * args_.row_bytes + chunk * kChunkBytes + distance_};
-    fetched.apart = distance_ / (kTimes + 1);
-    return fetched;
+    constexpr std::size_t kChunkBytes = kInterleavedRows * kRowChunkBytes<F>;
+    const std::uint8_t* begin = args_.weights + args_.row_begin * args_.row_bytes;
+    const std::size_t read = read_ + chunk * kChunkBytes;
+    if constexpr (kInHalves) {
+      const std::size_t all = (args_.row_end - args_.row_begin) * args_.row_bytes;
+      // Several times, if so, in the same place: of what is fetched faster than it can come a part is dropped.
+      return Fetched{all < 8 * kBlockAhead
+                         ? of_next_block<kChunkBytes, Fetched::kBytes, kBlockAhead / 2>(begin, read, all)
+                         : of_next_block<kChunkBytes, Fetched::kBytes, kBlockAhead>(begin, read, all)};
+    } else {
+      return Fetched{PiecesAhead::in_a_row(begin + read + distance_, Fetched::kBytes), distance_ / (kTimes + 1)};
+    }
   }
 
  private:
   const ProductArgs& args_;
   std::size_t row_;
+  std::size_t read_;  ///< bytes of the call before this row
   std::size_t distance_;
 };
 
@@ -211,7 +221,7 @@ class LanesInFile {
   LanesInFile(const ProductArgs& args, std::size_t row)
       : start_(args.weights + row * args.row_bytes),
         row_bytes_(args.row_bytes),
-        stream_(RowsAhead::of<F>(args, kInterleavedRows,
+        stream_(RowsAhead::of<F>(args, start_, kInterleavedRows,
                                  kSmallBlocksOfBytes<F> ? stream_distance(args.row_bytes) : 4096)) {}
   InterleavedChunk<F> chunk(std::size_t chunk, int groups) {
     if (kOneAhead && chunk != 0) return rows_[chunk % 2].chunk();
@@ -219,7 +229,7 @@ class LanesInFile {
   }
   template <int Columns>
   [[nodiscard]] auto ahead(std::size_t chunk) {
-    const Fetched fetched = {start_ + stream_(chunk * kChunkBytes), stream_.step};
+    const Fetched fetched = {stream_.pieces(start_, chunk * kChunkBytes)};
     if constexpr (kOneAhead) {
       const std::size_t next = (chunk + 1) * kChunkBytes;
       return FetchedAndInterleaved{fetched, rows_[(chunk + 1) % 2], next < row_bytes_ ? start_ + next : nullptr,

@@ -169,14 +169,14 @@ template <class F, class Meta, class Dot, int C>
   constexpr int kChunkBytes = 256 / F::kBlockElements * F::kBlockBytes;
   // With AVX-512 the integer units have enough time.
   constexpr bool kSumsOnce = !kAvx512 && sizeof(Meta) == sizeof(A8Meta);
-  const auto stream = RowsAhead::of<F>(args, 8);
+  const auto stream = RowsAhead::of<F>(args, rows.base, 8);
   for (std::size_t chunk = 0, at = 0; at < args.row_bytes; ++chunk, at += kChunkBytes) {
     const ChunkX<Meta> x(args.x, chunk, c0);
     using Sums = std::conditional_t<kSumsOnce, ColumnSums<F, C>, SumsOnDemand<F, Meta>>;
     [[maybe_unused]] const Sums sums_of_a(x);
     const std::size_t left = args.in_features / 32 - 8 * chunk;
     const int groups = left < 8 ? static_cast<int>(left) : 8;
-    const std::size_t ahead = stream(at);
+    PiecesAhead ahead = stream.pieces(rows.base, at);
     const std::uint8_t* block = rows.base + at;
 
     // One f32 step of all columns: step i of the chunk, step I of its block.
@@ -203,13 +203,15 @@ template <class F, class Meta, class Dot, int C>
       constexpr int kSteps = 32 / F::kScaleStep;
       // A core waits once too many lines are on their way. So what is fetched with a unit is a chunk of one row, or of
       // two rows a line or so at a time.
-      const std::uint8_t* fetched = rows.base + ahead + static_cast<std::size_t>(g) * stream.step;
-      if constexpr (kSteps == 2) prefetch<kChunkBytes, FetchTo<F>::kGemv>(fetched);
+      const std::uint8_t* fetched[2] = {ahead.take(), kSteps == 1 ? ahead.take() : nullptr};
+      if constexpr (kSteps == 2) prefetch<kChunkBytes, FetchTo<F>::kGemv>(fetched[0]);
       HalfSums sums[C];
       const auto weights = [&]<int I>() __attribute__((always_inline)) {
         using Vocabulary = typename UnitVocabulary<F, Meta, Dot>::Type;
         if constexpr (kSteps == 1) {
-          prefetch_part<kChunkBytes, I % 4, 4, FetchTo<F>::kGemv>(fetched + I / 4 * stream.step);
+          for (int time = 0; time < FetchTo<F>::template kSmallTimes<C>; ++time) {
+            prefetch_part<kChunkBytes, I / 2, 4, FetchTo<F>::kGemv>(fetched[I % 2]);
+          }
         }
         return unit_weights<F, Vocabulary, J>(rows.row<I>(block), rows.row<I>(next));
       };
