@@ -39,6 +39,7 @@ struct Avx512Dot {
   static std::size_t by_sixteen_rows(const ProductArgs& args) {
     return gemv_super_by_sixteen_rows<F>(args);
   }
+  template <class F, class Meta, int C>
   static constexpr bool kFieldsByVectors = true;  ///< SixBitFields: measured
   /// Whether activations have to be put in the order of the quarters first.
   template <class F, class Meta>

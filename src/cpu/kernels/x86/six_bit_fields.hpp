@@ -24,7 +24,8 @@ inline constexpr bool kSixBit = requires { F::kSixBitFieldAt; };
 template <class F, class Meta>
 inline constexpr bool kMinsOf8 = kSixBit<F> && sizeof(Meta) == sizeof(A8Meta);
 
-/// mins(i): of rows i and i + 4, as words. The sums over j of m_j * (sum of a over sub-block j), of eight rows.
+/// mins(i): of two rows, as words. The sums over j of m_j * (sum of a over sub-block j): those of the first rows of
+/// mins(0) .. mins(3), then those of the second ones.
 template <class Mins>
 [[gnu::always_inline]] inline __m256i sums_of_two_rows(const A8Meta& meta, Mins mins) {
   const __m256i a = _mm256_broadcastsi128_si256(load128(meta.sums32));
@@ -33,16 +34,30 @@ template <class Mins>
   return pairs(pairs(v[0], v[1]), pairs(v[2], v[3]));
 }
 
-/// The 8 six-bit sub-scales and mins (layout: formats/q4_k.hpp) of eight rows, unpacked by vectors, two rows at a time.
-/// Pays where there are vector units to spare.
+/// Six-bit fields (layout: formats/q4_k.hpp) of two rows to 8 sub-scales and 8 mins of each; reads four bytes past
+/// each.
+[[gnu::always_inline]] inline __m256i unpack_six_bits(const std::uint8_t* low_row, const std::uint8_t* high_row) {
+  const __m256i fields = _mm256_inserti128_si256(_mm256_castsi128_si256(load128(low_row)), load128(high_row), 1);
+  const auto two = [](int a, int b, int c, int d) { return _mm256_broadcastsi128_si256(_mm_setr_epi32(a, b, c, d)); };
+  // Dwords: scales 0..3, scales 4..7, mins 0..3, mins 4..7.
+  const __m256i low_source = two(0x03020100, 0x0b0a0908, 0x07060504, 0x0b0a0908);
+  const __m256i low_mask = two(0x3f3f3f3f, 0x0f0f0f0f, 0x3f3f3f3f, 0x0f0f0f0f);
+  const __m256i high_source = two(-1, 0x03020100, -1, 0x07060504);
+  const __m256i low = _mm256_srlv_epi32(_mm256_shuffle_epi8(fields, low_source), two(0, 0, 0, 4));
+  const __m256i high = _mm256_srli_epi32(_mm256_shuffle_epi8(fields, high_source), 2);
+  return _mm256_or_si256(_mm256_and_si256(low, low_mask), _mm256_and_si256(high, _mm256_set1_epi32(0x30303030)));
+}
+
+/// Sub-scales and mins of eight rows, unpacked by vectors, two rows at a time. Pays where there are vector units to
+/// spare.
 class SixBitFields {
  public:
-  /// Of the blocks `at` bytes from the start of each row; reads four bytes past each field.
+  /// Of the blocks `at` bytes from the start of each row.
   template <class F>
   [[gnu::always_inline]] void take(const Rows8& rows, std::size_t at) {
     unroll<4>([&]<int I>() {
-      const auto field = [&](std::size_t row) { return load128(rows.row(row, at) + F::kSixBitFieldAt); };
-      store256(bytes_[I], unpack(_mm256_inserti128_si256(_mm256_castsi128_si256(field(I)), field(I + 4), 1)));
+      const auto field = [&](std::size_t row) { return rows.row(row, at) + F::kSixBitFieldAt; };
+      store256(bytes_[I], unpack_six_bits(field(I), field(I + 4)));
     });
   }
 
@@ -58,19 +73,36 @@ class SixBitFields {
   }
 
  private:
-  /// Fields of two rows to 8 scales and 8 mins of each.
-  [[gnu::always_inline]] static __m256i unpack(__m256i fields) {
-    const auto two = [](int a, int b, int c, int d) { return _mm256_broadcastsi128_si256(_mm_setr_epi32(a, b, c, d)); };
-    // Dwords: scales 0..3, scales 4..7, mins 0..3, mins 4..7.
-    const __m256i low_source = two(0x03020100, 0x0b0a0908, 0x07060504, 0x0b0a0908);
-    const __m256i low_mask = two(0x3f3f3f3f, 0x0f0f0f0f, 0x3f3f3f3f, 0x0f0f0f0f);
-    const __m256i high_source = two(-1, 0x03020100, -1, 0x07060504);
-    const __m256i low = _mm256_srlv_epi32(_mm256_shuffle_epi8(fields, low_source), two(0, 0, 0, 4));
-    const __m256i high = _mm256_srli_epi32(_mm256_shuffle_epi8(fields, high_source), 2);
-    return _mm256_or_si256(_mm256_and_si256(low, low_mask), _mm256_and_si256(high, _mm256_set1_epi32(0x30303030)));
+  alignas(32) std::uint8_t bytes_[4][32];  // of rows 0 4, 1 5, 2 6, 3 7
+};
+
+/// Sub-scales of one row as words, twice.
+struct ScaleWords {
+  __m256i words;
+};
+
+/// The same, left in memory as words: one load for each row. Pays with one column, which waits for its operations most.
+class SixBitWords {
+ public:
+  template <class F>
+  [[gnu::always_inline]] void take(const Rows8& rows, std::size_t at) {
+    unroll<4>([&]<int I>() {
+      const auto field = [&](std::size_t row) { return rows.row(row, at) + F::kSixBitFieldAt; };
+      const __m256i bytes = unpack_six_bits(field(2 * I), field(2 * I + 1)), zero = _mm256_setzero_si256();
+      store256(scales_ + 16 * I, _mm256_unpacklo_epi8(bytes, zero));
+      store256(mins_ + 16 * I, _mm256_unpackhi_epi8(bytes, zero));
+    });
+  }
+  [[nodiscard, gnu::always_inline]] ScaleWords of(std::size_t row) const {
+    return {_mm256_broadcastsi128_si256(load128(scales_ + 8 * row))};
+  }
+  [[nodiscard, gnu::always_inline]] __m256i min_sums(const A8Meta& meta) const {
+    const __m256i even_odd = sums_of_two_rows(meta, [&](int i) { return load256(mins_ + 16 * i); });
+    return _mm256_permutevar8x32_epi32(even_odd, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
   }
 
-  alignas(32) std::uint8_t bytes_[4][32];  // of rows 0 4, 1 5, 2 6, 3 7
+ private:
+  alignas(32) std::int16_t scales_[64], mins_[64];  // of 8 rows
 };
 
 /// The mins alone, of rows whose fields are unpacked one by one.
