@@ -91,15 +91,13 @@ template <class F, class Meta, class Dot, int C>
       if constexpr (!kHoldsActivations<F, Meta, Dot, C>) asm volatile("" : "+r"(x.q));
       LaneSums<F, C> sums;
       const std::uint8_t* block = rows.row(i, at);
-      const auto sub = [&]() __attribute__((always_inline)) {
-        if constexpr (kFieldsOf8) {
-          return fields.of(i);
-        } else {
-          const SubScales of_row = sub_scales<F>(block);
-          if constexpr (kMinsOf8<F, Meta>) fields.take(i, of_row);
-          return of_row;
-        }
-      }();
+      std::conditional_t<kScaleWords<F, Meta, Dot, C>, ScaleWords, SubScales> sub;
+      if constexpr (kFieldsOf8) {
+        sub = fields.of(i);
+      } else {
+        sub = sub_scales<F>(block);
+        if constexpr (kMinsOf8<F, Meta>) fields.take(i, sub);
+      }
       if constexpr (kAhead) {
         Dot::template indexed_sums<F, C>(block, ahead_of_row[i], sub, x, sums);
       } else {
