@@ -158,7 +158,7 @@ template <class F, int C>
   const auto stream = RowsAhead::of<F>(args, start, 16);
   __m512 totals[C];
   for (auto& total : totals) total = _mm512_setzero_ps();
-  PiecesAhead ahead = stream.pieces(start, 0);
+  auto ahead = stream.pieces(start, 0);
   const FoursX* x = activations + c0;
   for (std::size_t four = 0; four < args.in_features / 128; ++four, x += args.x.m) {
     const std::size_t at = four * V4::kBytes;

@@ -115,7 +115,7 @@ template <class F, int C>
     const std::size_t left = args.in_features / 32 - 8 * chunk;
     const int groups = left < 8 ? static_cast<int>(left) : 8;
     const std::uint8_t* block = start + at;
-    PiecesAhead ahead = stream.pieces(start, at);
+    auto ahead = stream.pieces(start, at);
     // Groups g and g + 1 of 32 weights, or g alone.
     const auto unit = [&]<bool Two>(int g) __attribute__((always_inline)) {
       for (int i = 0; i < 4; ++i) {

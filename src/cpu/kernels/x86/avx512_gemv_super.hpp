@@ -237,7 +237,7 @@ template <class F, int C>
   for (std::size_t b = 0; b < blocks; ++b) {
     ChunkX<A8Meta> x(args.x, b, c0);
     const std::uint8_t* block = start + b * F::kBlockBytes;
-    PiecesAhead ahead = stream.pieces(start, b * F::kBlockBytes);
+    auto ahead = stream.pieces(start, b * F::kBlockBytes);
     WideHeads<F> heads;
     heads.take(block, stride);
     // What the offset of the weights takes.

@@ -21,7 +21,7 @@ template <class F, int C>
   for (std::size_t k = 0; k < args.in_features; k += kChunk) {
     const std::size_t count = args.in_features - k < kChunk ? args.in_features - k : kChunk;
     const std::size_t at = k / F::kBlockElements * F::kBlockBytes;
-    PiecesAhead ahead = stream.pieces(rows.base, at);
+    auto ahead = stream.template pieces<FetchTo<F>::kTurns>(rows.base, at);
     const float* x = f32_values(args.x, k / kChunk, 0);
     __m256 sums[C][8];
 #pragma GCC unroll 1
@@ -85,7 +85,7 @@ template <class F, int C, int Times>
     const float* x = f32_values(args.x, k / kChunk, 0);
     constexpr std::size_t kBytes = 64 * F::kBlockBytes / C;
     Ahead<kBytes, 1, FetchTo<F>::kGemv, Times> ahead = {
-        PiecesAhead::in_a_row(stream.pieces(rows.base, k * F::kBlockBytes).next, kBytes), kPage};
+        PiecesAhead<>::in_a_row(stream.pieces(rows.base, k * F::kBlockBytes).next, kBytes), kPage};
     __m256 sums[C][8];
     unroll<C>([&]<int Part>() __attribute__((always_inline)) {
       __m256 s[C][kAtOnce];

@@ -59,7 +59,8 @@ template <int Bytes, int Part, int Parts, CacheLevel Level>
   for (int i = 0; i < kCount; ++i) prefetch<64, Level>(p + 64 * (Part + i * Parts));
 }
 
-/// Pieces of memory to be fetched one after the other, by turns from two places.
+/// Pieces of memory to be fetched one after the other; Turns: by turns from two places.
+template <bool Turns = kInHalves>
 struct PiecesAhead {
   const std::uint8_t* next;
   std::size_t apart;  ///< how far the other place is from the next piece
@@ -71,7 +72,7 @@ struct PiecesAhead {
   [[gnu::always_inline]] const std::uint8_t* take() {
     const std::uint8_t* piece = next;
     next += apart;
-    if constexpr (kInHalves) apart = step - apart;  // elsewhere it is half a step
+    if constexpr (Turns) apart = step - apart;  // else it is half a step
     return piece;
   }
 };
@@ -82,7 +83,7 @@ struct PiecesAhead {
 template <std::size_t Bytes, std::size_t Pieces, CacheLevel Level, int Times = 1, CacheLevel Last = Level>
 struct Ahead {
   static constexpr std::size_t kBytes = Bytes;
-  PiecesAhead pieces;
+  PiecesAhead<> pieces;
   std::size_t apart = 0;
 
   [[gnu::always_inline]] void share() {
@@ -145,6 +146,9 @@ struct FetchTo {
       (F::kFamily == formats::Family::float_weight || requires { F::kScaleAt; } || requires { F::kExponentAt; });
 
   static constexpr CacheLevel kGemv = second_if(kPlain);
+  /// Whether from two places by turns: not where weights are fetched for the sake of their operations, to which that is
+  /// a register more.
+  static constexpr bool kTurns = kInHalves && kGemv == CacheLevel::second;
   template <int Columns>
   static constexpr bool kGemvTwice = kGemv == CacheLevel::second && kSuper && kBytes > (Columns == 1 ? 128 : 200);
   /// Whether it pays not to fetch twice the lines that two blocks share: the fewer there are of a block, the more.
@@ -231,7 +235,8 @@ template <class F>
 /// The pieces of Bytes that are fetched while the `Step` bytes at `begin` + `read` are read, of `all`; blocks are of
 /// several such steps, about Block bytes. With the last block there is nothing to fetch but what is read.
 template <std::size_t Step, std::size_t Bytes, std::size_t Block>
-[[gnu::always_inline]] inline PiecesAhead of_next_block(const std::uint8_t* begin, std::size_t read, std::size_t all) {
+[[gnu::always_inline]] inline PiecesAhead<> of_next_block(const std::uint8_t* begin, std::size_t read,
+                                                          std::size_t all) {
   constexpr std::size_t kBlock = (Block + Step - 1) / Step * Step;
   const std::size_t next = (read / kBlock + 1) * kBlock;
   if (next >= all) return {begin + read, 0, 0};
@@ -254,7 +259,7 @@ class RowsAhead {
   static RowsAhead of(const ProductArgs& args, const std::uint8_t* base, std::size_t rows, std::size_t distance) {
     const std::size_t group = rows * args.row_bytes;
     if (group == 0 || group > kMost || !in_one_stretch<F>(args)) return streams(args, rows, distance);
-    return kInHalves ? halves<F>(args, base, rows) : stretch<F>(args, rows);
+    return FetchTo<F>::kTurns ? halves<F>(args, base, rows) : stretch<F>(args, rows);
   }
   /// In one stretch, from beginning to end.
   template <class F>
@@ -291,7 +296,8 @@ class RowsAhead {
     return {2 * row_bytes, row_bytes, 1, row_bytes - distance % row_bytes, before, before + others};
   }
   /// The pieces to be fetched with the chunk at byte `at` of the rows, the first of which begins at `base`.
-  [[nodiscard, gnu::always_inline]] PiecesAhead pieces(const std::uint8_t* base, std::size_t at) const {
+  template <bool Turns = kInHalves>
+  [[nodiscard, gnu::always_inline]] PiecesAhead<Turns> pieces(const std::uint8_t* base, std::size_t at) const {
     const std::uint8_t* first = base + factor_ * at + (at < turn_ ? before_ : after_);
     return {first, apart_, step_};
   }

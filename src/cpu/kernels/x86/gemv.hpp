@@ -70,7 +70,7 @@ template <class F, class Meta, class Dot, int C>
       x.magnitudes = magnitudes;
     }
     const std::size_t at = b * F::kBlockBytes;
-    PiecesAhead ahead = stream.pieces(rows.base, at);
+    auto ahead = stream.template pieces<FetchTo<F>::kTurns>(rows.base, at);
     __m256i s[C][8], m[C][8];
     std::conditional_t<kScaleWords<F, Meta, Dot, C>, SixBitWords,
                        std::conditional_t<kFieldsOf8, SixBitFields, SixBitMins>>

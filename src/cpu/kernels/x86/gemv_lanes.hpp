@@ -200,7 +200,7 @@ class LanesInStore {
                          ? of_next_block<kChunkBytes, Fetched::kBytes, kBlockAhead / 2>(begin, read, all)
                          : of_next_block<kChunkBytes, Fetched::kBytes, kBlockAhead>(begin, read, all)};
     } else {
-      return Fetched{PiecesAhead::in_a_row(begin + read + distance_, Fetched::kBytes), distance_ / (kTimes + 1)};
+      return Fetched{PiecesAhead<>::in_a_row(begin + read + distance_, Fetched::kBytes), distance_ / (kTimes + 1)};
     }
   }
 

@@ -176,7 +176,7 @@ template <class F, class Meta, class Dot, int C>
     [[maybe_unused]] const Sums sums_of_a(x);
     const std::size_t left = args.in_features / 32 - 8 * chunk;
     const int groups = left < 8 ? static_cast<int>(left) : 8;
-    PiecesAhead ahead = stream.pieces(rows.base, at);
+    auto ahead = stream.template pieces<FetchTo<F>::kTurns>(rows.base, at);
     const std::uint8_t* block = rows.base + at;
 
     // One f32 step of all columns: step i of the chunk, step I of its block.

@@ -112,7 +112,7 @@ struct PackInterleaved {
       using Fetch = AheadInStore<F, L, kLevel>;
       if constexpr (next.kApart != 0) prefetch<static_cast<int>(next.kBlocks * next.kScaleBytes), kLevel>(next.scales);
       pack_lanes<F, L>({args, at.row + packed, at.chunk}, groups,
-                       Fetch{PiecesAhead::in_a_row(next.words, Fetch::kBytes)}, packed, panel);
+                       Fetch{PiecesAhead<>::in_a_row(next.words, Fetch::kBytes)}, packed, panel);
     }
     if (packed < Panel::kRows && at.row + packed < args.row_end) {
       pack_panel<F>(args, at, groups, ahead, panel, static_cast<int>(packed / 8));

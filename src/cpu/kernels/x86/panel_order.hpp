@@ -23,11 +23,11 @@ template <class F, std::size_t Rows, class Fetch = Ahead<kRowChunkBytes<F>, 1, F
   // With many columns it is long before the next rows are needed, and the activations take their place in the cache.
   if (F::kFamily == Family::super_block && args.x.m <= 64 && fit_ahead(Rows, args.row_bytes)) {
     const std::size_t pieces = at.chunk * Rows + row;
-    return {PiecesAhead::in_a_row(args.weights + (at.row + Rows) * args.row_bytes + pieces * kRowChunkBytes<F>,
-                                  kRowChunkBytes<F>)};
+    return {PiecesAhead<>::in_a_row(args.weights + (at.row + Rows) * args.row_bytes + pieces * kRowChunkBytes<F>,
+                                    kRowChunkBytes<F>)};
   }
-  return {PiecesAhead::in_a_row(args.weights + (ahead.row + row) * args.row_bytes + ahead.chunk * kRowChunkBytes<F>,
-                                args.row_bytes)};
+  return {PiecesAhead<>::in_a_row(args.weights + (ahead.row + row) * args.row_bytes + ahead.chunk * kRowChunkBytes<F>,
+                                  args.row_bytes)};
 }
 
 /// Calls panel(at, ahead) for every panel of `height` rows, `Ahead` panels ahead of it: it adds the products of the
