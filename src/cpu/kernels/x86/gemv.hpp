@@ -82,10 +82,11 @@ template <class F, class Meta, class Dot, int C>
     }
 #pragma GCC unroll 1
     for (std::size_t i = 0; i < 8; ++i) {
+      const std::uint8_t* piece = ahead.take_number(i);
       if constexpr (FetchTo<F>::kEachOnce) {
-        prefetch_each_once<F::kBlockBytes, FetchTo<F>::kGemv>(ahead.take());
+        prefetch_each_once<F::kBlockBytes, FetchTo<F>::kGemv>(piece);
       } else {
-        prefetch<F::kBlockBytes, FetchTo<F>::kGemv>(ahead.take());
+        prefetch<F::kBlockBytes, FetchTo<F>::kGemv>(piece);
       }
       // Else GCC takes their loads out of this loop, all of them, and puts what was loaded on the stack.
       if constexpr (!kHoldsActivations<F, Meta, Dot, C>) asm volatile("" : "+r"(x.q));
