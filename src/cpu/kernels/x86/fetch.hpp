@@ -63,9 +63,11 @@ template <int Bytes, int Part, int Parts, CacheLevel Level>
 template <bool Turns = kInHalves>
 struct PiecesAhead {
   const std::uint8_t* next;
-  std::size_t apart;  ///< how far the other place is from the next piece
-  std::size_t step;   ///< from a piece to the one after it in the same place
+  std::ptrdiff_t apart;  ///< how far the other place is from the next piece
+  std::ptrdiff_t step;   ///< from a piece to the one after it in the same place
 
+  PiecesAhead(const std::uint8_t* p, std::size_t to_other, std::size_t to_next)
+      : next(p), apart(static_cast<std::ptrdiff_t>(to_other)), step(static_cast<std::ptrdiff_t>(to_next)) {}
   /// Pieces of `bytes`, all from one place on.
   static PiecesAhead in_a_row(const std::uint8_t* p, std::size_t bytes) { return {p, bytes, 2 * bytes}; }
 
@@ -79,7 +81,7 @@ struct PiecesAhead {
   /// a register that some need for sums.
   [[gnu::always_inline]] const std::uint8_t* take_number(std::size_t i) {
     if constexpr (Turns) return take();
-    return next + i * apart;
+    return next + static_cast<std::ptrdiff_t>(i) * apart;
   }
 };
 
