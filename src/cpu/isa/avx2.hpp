@@ -12,7 +12,7 @@ namespace quantlinear::cpu {
 namespace {
 
 struct Isa {
-  static constexpr PrepareRow prepare_row = prepare_row_avx2;
+  static constexpr PrepareRow prepare_row = prepare_row_in_chunks<Avx2PrepareA8>;
 
   template <class F>
   static constexpr auto dequantize = dequantize_blocks<F>;

@@ -14,11 +14,9 @@ namespace {
 
 struct Avx2Dot {
   using Lanes = Avx2Lanes;
-  /// SixBitWords. Measured on Zen 3.
-  template <class F, class Meta, int C>
-  static constexpr bool kScaleWords = C == 1 && sizeof(Meta) == sizeof(A8Meta);
-  template <class F, class Meta, int C>
-  static constexpr bool kFieldsByVectors = kScaleWords<F, Meta, C>;
+  /// Measured on Zen 3.
+  template <class Meta, int C>
+  using SixBit = std::conditional_t<C == 1 && sizeof(Meta) == sizeof(A8Meta), SixBitWords, SixBitMins>;
   /// Whether integer sums are those of q * a rather than of u * a. Two products of bytes beyond 128 do not fit int16:
   /// their sign goes to the activations.
   template <class F, class Meta>

@@ -97,10 +97,5 @@ class Avx2PrepareA8 {
   __m256i most_ = _mm256_setzero_si256();  ///< magnitudes, as bits
 };
 
-inline bool prepare_row_avx2(const ActivationSpec& spec, const float* x, std::size_t in_features, std::size_t row,
-                             std::size_t m, void* values, void* meta) {
-  return prepare_row_in_chunks<Avx2PrepareA8>(spec, x, in_features, row, m, values, meta);
-}
-
 }  // namespace
 }  // namespace quantlinear::cpu

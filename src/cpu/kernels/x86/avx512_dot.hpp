@@ -39,8 +39,8 @@ struct Avx512Dot {
   static std::size_t by_sixteen_rows(const ProductArgs& args) {
     return gemv_super_by_sixteen_rows<F>(args);
   }
-  template <class F, class Meta, int C>
-  static constexpr bool kFieldsByVectors = true;  ///< SixBitFields: measured
+  template <class Meta, int C>
+  using SixBit = SixBitFields;  ///< measured
   /// Whether activations have to be put in the order of the quarters first.
   template <class F, class Meta>
   static constexpr bool kReorders =

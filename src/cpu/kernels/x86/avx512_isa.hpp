@@ -19,7 +19,7 @@ struct Avx512Tile {
 /// GemmTile<F, P>::Type: the tile of format F in integer precision P.
 template <template <class F, Precision P> class GemmTile>
 struct Avx512Isa {
-  static constexpr PrepareRow prepare_row = prepare_row_avx512;
+  static constexpr PrepareRow prepare_row = prepare_row_in_chunks<Avx512PrepareA8>;
 
   template <class F>
   static constexpr auto dequantize = dequantize_blocks<F>;

@@ -96,10 +96,5 @@ class Avx512PrepareA8 {
   __m512i most_ = _mm512_setzero_si512();  ///< magnitudes, as bits
 };
 
-inline bool prepare_row_avx512(const ActivationSpec& spec, const float* x, std::size_t in_features, std::size_t row,
-                               std::size_t m, void* values, void* meta) {
-  return prepare_row_in_chunks<Avx512PrepareA8>(spec, x, in_features, row, m, values, meta);
-}
-
 }  // namespace
 }  // namespace quantlinear::cpu

@@ -10,8 +10,8 @@ namespace {
 
 struct AvxVnniDot {
   using Lanes = AvxVnniLanes;
-  template <class F, class Meta, int C>
-  static constexpr bool kFieldsByVectors = false;  ///< SixBitFields: measured
+  template <class Meta, int C>
+  using SixBit = SixBitMins;  ///< measured
   template <class F, int C>
   [[gnu::always_inline]] static void super_block_sums(const std::uint8_t* block, const SubScales& sub,
                                                       const ChunkX<A8Meta>& x, LaneSums<F, C>& r) {

@@ -43,10 +43,6 @@ kAhead<F, Meta> struct AheadOf<F, Meta, Dot> {
 template <class F, class Meta, class Dot, int C>
 inline constexpr bool kHoldsActivations = requires { requires Dot::template kHoldsActivations<F, Meta, C>; };
 
-/// Whether Dot wants sub-scales of six bits as words.
-template <class F, class Meta, class Dot, int C>
-inline constexpr bool kScaleWords = requires { requires kSixBit<F> && Dot::template kScaleWords<F, Meta, C>; };
-
 /// Whether Dot wants the magnitudes of the activations beside them.
 template <class F, class Meta, class Dot, int C>
 inline constexpr bool kMagnitudes = requires { requires Dot::template kMagnitudes<F, Meta, C>; };
@@ -54,7 +50,8 @@ inline constexpr bool kMagnitudes = requires { requires Dot::template kMagnitude
 /// acc[c] += all of k, for eight rows and C columns from c0; super-block formats.
 template <class F, class Meta, class Dot, int C>
 [[gnu::noinline]] void gemv_super(const ProductArgs& args, const Rows8& all_rows, std::size_t c0, __m256 (&acc)[C]) {
-  constexpr bool kFieldsOf8 = kSixBit<F> && Dot::template kFieldsByVectors<F, Meta, C>;
+  using Fields = typename Dot::template SixBit<Meta, C>;
+  constexpr bool kFieldsOf8 = kSixBit<F> && requires(const Fields& fields) { fields.of(0); };
   constexpr bool kAhead = requires { requires Dot::template kAhead<F, Meta>; };
   typename AheadOf<F, Meta, Dot>::Type ahead_of_row[kAhead ? 8 : 1];
   const Rows8 rows = all_rows;  // copies stay in registers
@@ -72,9 +69,7 @@ template <class F, class Meta, class Dot, int C>
     const std::size_t at = b * F::kBlockBytes;
     auto ahead = stream.template pieces<FetchTo<F>::kTurns>(rows.base, at);
     __m256i s[C][8], m[C][8];
-    std::conditional_t<kScaleWords<F, Meta, Dot, C>, SixBitWords,
-                       std::conditional_t<kFieldsOf8, SixBitFields, SixBitMins>>
-        fields;
+    Fields fields;
     if constexpr (kFieldsOf8) fields.template take<F>(rows, at);
     if constexpr (kAhead) {
 #pragma GCC unroll 1
@@ -92,7 +87,7 @@ template <class F, class Meta, class Dot, int C>
       if constexpr (!kHoldsActivations<F, Meta, Dot, C>) asm volatile("" : "+r"(x.q));
       LaneSums<F, C> sums;
       const std::uint8_t* block = rows.row(i, at);
-      std::conditional_t<kScaleWords<F, Meta, Dot, C>, ScaleWords, SubScales> sub;
+      std::conditional_t<kFieldsOf8, typename Fields::OfRow, SubScales> sub;
       if constexpr (kFieldsOf8) {
         sub = fields.of(i);
       } else {

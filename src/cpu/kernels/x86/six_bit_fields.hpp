@@ -52,6 +52,7 @@ template <class Mins>
 /// spare.
 class SixBitFields {
  public:
+  using OfRow = SubScales;
   /// Of the blocks `at` bytes from the start of each row.
   template <class F>
   [[gnu::always_inline]] void take(const Rows8& rows, std::size_t at) {
@@ -84,6 +85,7 @@ struct ScaleWords {
 /// The same, left in memory as words: one load for each row. Pays with one column, which waits for its operations most.
 class SixBitWords {
  public:
+  using OfRow = ScaleWords;
   template <class F>
   [[gnu::always_inline]] void take(const Rows8& rows, std::size_t at) {
     unroll<4>([&]<int I>() {
@@ -108,6 +110,7 @@ class SixBitWords {
 /// The mins alone, of rows whose fields are unpacked one by one.
 class SixBitMins {
  public:
+  using OfRow = SubScales;
   [[gnu::always_inline]] void take(std::size_t row, const SubScales& sub) {
     bytes_[row % 4][row / 4] = _mm_cvtsi128_si64(sub.mins);
   }
