@@ -5,6 +5,8 @@
 // second-level cache for most of them.
 #pragma once
 
+#include <algorithm>
+
 #include "cpu/kernels/x86/decode.hpp"
 #include "cpu/kernels/x86/panel_order.hpp"
 #include "formats/f32.hpp"
@@ -64,12 +66,18 @@ constexpr bool converts_in_tile(std::size_t m) {
   return F::kFamily == Family::float_weight && m <= Tile::template kInPlace<F::kBlockBytes>;
 }
 
+/// How float weights are read, and converted, in the tile.
+struct InPlace {
+  std::size_t rows;  ///< this many run against a pass, before the next pass: a multiple of four, up to kF32Rows
+  bool fetch;        ///< whether by hand, two panels ahead
+};
+
 /// Tile must offer:
 ///   kSideBySide     how many activation rows are prepared side by side (ActivationSpec)
 ///   kColumns        the most columns of a pass, a multiple of kSideBySide
-///   kRowsInPlace    how many rows of float weights run against a pass, before the next pass; a multiple of 16
 ///   kInPlace<Bytes>  up to this many columns float weights of so many bytes are read, and converted, in the tile; with
 ///                    more, once into a panel
+///   template <int Bytes> static constexpr InPlace in_place(m, row_bytes)   how those are read
 ///   kFloatsGemmFrom<Bytes>   columns from which on float weights of so many bytes are multiplied by it (f32.hpp)
 ///   template <int C> static void multiply(const F32Rows<F, Fetch>& w, const float* x, std::size_t count, float*
 ///   results)
@@ -93,45 +101,52 @@ void gemm_f32(const ProductArgs& args) noexcept {
   float* results = panel + kF32PanelRows * kChunk;
   const std::size_t stored = (args.x.m + Tile::kSideBySide - 1) / Tile::kSideBySide * Tile::kSideBySide;
   if (stored > args.x.m) std::memset(results + args.x.m * kF32Rows, 0, kF32Rows * sizeof(float));
-  // Few columns wait for memory, which prefers fewer rows at a time.
-  const std::size_t height = kFloats && args.x.m * F::kBlockBytes < 32 ? kF32PanelRows : kF32Rows;
+  const bool converts = converts_in_tile<F, Tile>(args.x.m);
+  const InPlace in_place = Tile::template in_place<F::kBlockBytes>(args.x.m, args.row_bytes);
+  const std::size_t height = converts ? in_place.rows : kF32Rows;
   const auto rows_of_chunk = [&](PanelAt at, PanelAt ahead) {
     const std::size_t left = args.in_features - at.chunk * kChunk;
     const std::size_t count = left < kChunk ? left : kChunk;
     const std::size_t end = args.row_end - at.row < height ? args.row_end : at.row + height;
     for (std::size_t row = at.row, rows = 0; row < end; row += rows) {
-      const bool in_place = converts_in_tile<F, Tile>(args.x.m) && end - row >= kF32PanelRows && count % 8 == 0;
-      const std::size_t most = in_place ? Tile::kRowsInPlace : kF32PanelRows;
-      rows = end - row < most ? end - row : most;
-      if (in_place) rows -= rows % kF32PanelRows;
+      const bool in_tile = converts && end - row >= kF32TileRows && count % 8 == 0;
+      rows = in_tile ? (end - row) / kF32TileRows * kF32TileRows : std::min(end - row, kF32PanelRows);
       const std::uint8_t* block = args.weights + row * args.row_bytes + at.chunk * kChunkBytes;
       const std::uint8_t* next = args.weights + (ahead.row + row - at.row) * args.row_bytes + ahead.chunk * kChunkBytes;
-      const auto multiply = [&](const auto& first_pass, const auto& later_pass) {
+      const auto in_passes = [&](auto pass) {
         in_even_passes<Tile::kSideBySide, Tile::kColumns>(args.x.m, [&]<int C>(std::size_t c) {
           const float* x = static_cast<const float*>(args.x.values) + (at.chunk * stored + c) * kChunk;
-          float* out = results + c * kF32Rows + row - at.row;
-          const std::size_t steps = (count + 7) / 8 * 8;
-          if (c == 0) {
-            f32_tiles<Tile, C>(first_pass, rows, x, steps, out);
-          } else {
-            f32_tiles<Tile, C>(later_pass, rows, x, steps, out);
-          }
+          pass.template operator()<C>(c, x, (count + 7) / 8 * 8, results + c * kF32Rows + row - at.row);
         });
       };
       if constexpr (kFloats) {
-        if (in_place) {
-          multiply(F32Rows<F, true>{block, args.row_bytes, next}, F32Rows<F, false>{block, args.row_bytes, nullptr});
+        if (in_tile) {
+          in_passes([&]<int C>(std::size_t c, const float* x, std::size_t steps, float* out) {
+            if (in_place.fetch && c == 0) {
+              f32_tiles<Tile, C>(F32Rows<F, true>{block, args.row_bytes, next}, rows, x, steps, out);
+            } else {
+              f32_tiles<Tile, C>(F32Rows<F, false>{block, args.row_bytes, nullptr}, rows, x, steps, out);
+            }
+          });
           continue;
         }
       }
-      for (std::size_t r = 0; r < rows; ++r) {
+      const auto fetch_next = [&](std::size_t r) {
         prefetch<static_cast<int>(kChunkBytes), FetchTo<F>::kPanels>(next + r * args.row_bytes);
+      };
+      for (std::size_t r = 0; r < rows; ++r) {
+        if (!kFloats) fetch_next(r);
         for_each_group<F>(block + r * args.row_bytes, count,
                           [&](std::size_t g, const Floats32& w) { store32(panel + r * kChunk + 32 * g, w); });
       }
-      const F32Rows<formats::F32, false> of_panel = {reinterpret_cast<const std::uint8_t*>(panel),
-                                                     kChunk * sizeof(float), nullptr};
-      multiply(of_panel, of_panel);
+      std::size_t fetched = 0;
+      in_passes([&]<int C>(std::size_t c, const float* x, std::size_t steps, float* out) {
+        // Floats, which take more memory and hardly any decoding, a share with each pass.
+        for (; kFloats && fetched < rows && fetched * args.x.m < rows * (c + C); ++fetched) fetch_next(fetched);
+        const F32Rows<formats::F32, false> of_panel = {reinterpret_cast<const std::uint8_t*>(panel),
+                                                       kChunk * sizeof(float), nullptr};
+        f32_tiles<Tile, C>(of_panel, rows, x, steps, out);
+      });
     }
   };
   in_panel_order<kF32Rows>(args, results, rows_of_chunk, height);
