@@ -58,8 +58,8 @@
 //   kEntries         the book, of 8 or 4 weights an entry
 //   template <class V, int I> static V::U8x32 index_words(const uint8_t* block)
 //                    indices 16I .. 16I+15
-//   template <class V, int J> static V::U8x32 with_deltas(U8x32 entries, const uint8_t* block)
-//                    the u of weights 32J .. 32J+31 of their entries, if they have no signs
+//   template <class V> static V::U8x32 all_deltas(const uint8_t* block)
+//                    byte g is what weights 8g .. 8g+7 are more than their entries, if they have no signs
 //   template <class W> static W::U8x64 codes(const uint8_t* block)
 //                    32 words whose kIndexBits low bits are the indices, and
 //   template <class W, int J> static W::U8x64 indexed_weights(U8x64 entries, U8x64 codes, const uint8_t* block)

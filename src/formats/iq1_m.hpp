@@ -60,6 +60,12 @@ struct IQ1_M : Iq1CodeBook {
         V::template add_high_bits<4, 16 * I>(V::words_of(V::load16(block + 16 * I)), V::load16(block + 32)),
         V::fill16(0x7ff));
   }
+  template <class V>
+  static typename V::U8x32 all_deltas(const std::uint8_t* block) {
+    const auto words = V::words_of(V::load16(block + 32));
+    const auto minus = V::bit_and(V::bit_or(words, V::template shl<4>(words)), V::fill(8));
+    return V::template shr<2>(V::bit_xor(minus, V::fill(8)));
+  }
   template <class V, int J>
   static typename V::U8x32 with_deltas(typename V::U8x32 entries, const std::uint8_t* block) {
     // Bit 3 of each nibble, of eight weights: 0 where delta is negative, 2 where it is positive.

@@ -56,6 +56,12 @@ struct IQ1_S : Iq1CodeBook {
   static typename V::U8x32 index_words(const std::uint8_t* block) {
     return V::template add_threes<16 * I>(V::words_of(V::load16(block + 2 + 16 * I)), V::load16(block + 34));
   }
+  template <class V>
+  static typename V::U8x32 all_deltas(const std::uint8_t* block) {
+    const auto high_bytes = V::u64x4(0x0303030301010101, 0x0707070705050505, 0x0b0b0b0b09090909, 0x0f0f0f0f0d0d0d0d);
+    const auto minus = V::bit_and(V::lookup(V::load16(block + 34), high_bytes), V::fill(0x80));
+    return V::template shr<6>(V::bit_xor(minus, V::fill(0x80)));
+  }
   template <class V, int J>
   static typename V::U8x32 with_deltas(typename V::U8x32 entries, const std::uint8_t* block) {
     return V::add(entries, V::fill((block[35 + 2 * J] & 0x80u) != 0 ? 0 : 2));

@@ -12,6 +12,8 @@ struct Avx2CodeBook {
   static constexpr bool kBySigns = requires(const std::uint8_t* b) { F::template all_signs<V>(b); };
   /// Formats whose indices have more than eight bits.
   static constexpr bool kIndexed = requires(const std::uint8_t* b) { F::template index_words<V, 0>(b); };
+  /// Formats that add something to each eight weights.
+  static constexpr bool kDeltas = requires(const std::uint8_t* b) { F::template all_deltas<V>(b); };
 
   /// Read again from memory: of eight rows at a time, as a load of what was stored just before takes long.
   struct Ahead {
@@ -23,10 +25,12 @@ struct Avx2CodeBook {
       }
     }();
     alignas(32) std::uint8_t signs[kBySigns ? 32 : 1];  ///< bit i of byte g: weight 8g + i is negative
+    alignas(32) std::uint8_t deltas[kDeltas ? 32 : 1];  ///< byte g is added to weights 8g .. 8g + 7
     alignas(32) std::uint16_t index[kIndexed ? kIndices : 1];
 
     [[gnu::always_inline]] void take(const std::uint8_t* block) {
       if constexpr (kBySigns) store256(signs, F::template all_signs<V>(block));
+      if constexpr (kDeltas) store256(deltas, F::template all_deltas<V>(block));
       if constexpr (kIndexed) {
         unroll<kIndices / 16>([&]<int I>() __attribute__((always_inline)) {
           store256(index + 16 * I, F::template index_words<V, I>(block));
@@ -45,10 +49,10 @@ struct Avx2CodeBook {
       } else {
         const std::uint16_t* i = index + 4 * J;
         const __m256i entries = V::u64x4(F::kEntries[i[0]], F::kEntries[i[1]], F::kEntries[i[2]], F::kEntries[i[3]]);
-        if constexpr (kBySigns) {
-          return entries;
+        if constexpr (kDeltas) {
+          return V::add(entries, V::each_eight_times(formats::le32(deltas + 4 * J)));
         } else {
-          return F::template with_deltas<V, J>(entries, block);
+          return entries;
         }
       }
     }
