@@ -45,27 +45,22 @@ struct TQ1_0 {
   }
   template <class V, int J>
   static typename V::U8x32 group(const std::uint8_t* block) {
+    [[maybe_unused]] constexpr std::uint64_t kBoth = ~std::uint64_t{0}, kSecond = kBoth << 32;  // halves
     if constexpr (J < 5) {
-      return first_trit<V>(times_three<V, J>(V::load32(block)));
+      return first_trit<V>(times_three<V, J>(signed_bytes<V>(V::load32(block))));
     } else if constexpr (J < 7) {
       // Trits 2(J-5) and 2(J-5)+1 of 16 bytes, side by side.
       const auto bytes = V::load16(block + 32);
-      const auto both = times_three<V, 2 * (J - 5)>(V::join(bytes, bytes));
-      return first_trit<V>(V::add(both, V::bit_and(V::add(both, both), kSecondHalf<V>())));
+      const auto both = times_three<V, 2 * (J - 5)>(signed_bytes<V>(V::join(bytes, bytes)));
+      return first_trit<V>(times_three_where<V>(both, V::u64x4(0, 0, kBoth, kBoth)));
     } else {
-      const auto bytes = V::load16(block + 32);
-      std::uint32_t word = le32(block + 48);
-      std::uint32_t powers[4];
-      for (std::uint32_t& p : powers) {
-        p = word;
-        word = triple(word);
-      }
-      const auto last =
-          V::u64x2(powers[0] | (std::uint64_t{powers[1]} << 32), powers[2] | (std::uint64_t{powers[3]} << 32));
-      const auto fifth = times_three<V, 4>(V::join(bytes, bytes));
-      const auto other = V::join(last, last);
-      return first_trit<V>(
-          V::bit_or(V::bit_xor(V::bit_and(fifth, kSecondHalf<V>()), fifth), V::bit_and(other, kSecondHalf<V>())));
+      // Trit 4 of those, and all four of the last four bytes.
+      const std::uint64_t four = le32(block + 48), twice = four | (four << 32);
+      auto both = signed_bytes<V>(V::join(V::load16(block + 32), V::u64x2(twice, twice)));
+      both = times_three_where<V>(both, V::u64x4(kBoth, kBoth, kSecond, kSecond));
+      both = times_three_where<V>(both, V::u64x4(kBoth, kBoth, 0, 0));
+      both = times_three_where<V>(both, V::u64x4(kBoth, kBoth, 0, kBoth));
+      return first_trit<V>(times_three_where<V>(both, V::u64x4(kBoth, kBoth, 0, kBoth)));
     }
   }
   static constexpr QuarterOrder kQuarterOrder = {{{0, 1, 2, 3}, {4, 5, 6, 7}, {8, 9, 14, 15}, {10, 11, 12, 13}}};
@@ -88,11 +83,16 @@ struct TQ1_0 {
   }
 
  private:
+  // Of bytes less 128, modulo 256: multiplied by three they are those of three times the byte.
   template <class V>
-  static typename V::U8x32 kSecondHalf() {
-    return V::u64x4(0, 0, ~std::uint64_t{0}, ~std::uint64_t{0});
+  static typename V::U8x32 signed_bytes(typename V::U8x32 bytes) {
+    return V::bit_xor(bytes, V::fill(128));
   }
-  /// bytes * 3^N mod 256.
+  template <class V>
+  static typename V::U8x32 times_three_where(typename V::U8x32 bytes, typename V::U8x32 mask) {
+    return V::add(bytes, V::bit_and(V::add(bytes, bytes), mask));
+  }
+  /// Times 3^N.
   template <class V, int N>
   static typename V::U8x32 times_three(typename V::U8x32 bytes) {
     if constexpr (N == 0) {
@@ -102,16 +102,11 @@ struct TQ1_0 {
       return V::add(V::add(before, before), before);
     }
   }
-  /// Each of four bytes * 3 mod 256.
-  static std::uint32_t triple(std::uint32_t x) {
-    const std::uint32_t even = ((x & 0x00ff00ffu) * 3) & 0x00ff00ffu;
-    const std::uint32_t odd = (((x >> 8) & 0x00ff00ffu) * 3) & 0x00ff00ffu;
-    return even | (odd << 8);
-  }
   /// floor(3 * byte / 256): 1 from 86 on, 2 from 171 on.
   template <class V>
   static typename V::U8x32 first_trit(typename V::U8x32 bytes) {
-    return V::sub(V::sub(V::fill(0), V::at_least(bytes, V::fill(86))), V::at_least(bytes, V::fill(171)));
+    return V::sub(V::sub(V::fill(0), V::above(bytes, V::fill((86 - 1) ^ 128))),
+                  V::above(bytes, V::fill((171 - 1) ^ 128)));
   }
 };
 

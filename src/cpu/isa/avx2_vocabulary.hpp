@@ -184,7 +184,10 @@ struct Avx2Vocabulary {
   static U8x32 bit_xor(U8x32 a, U8x32 b) { return _mm256_xor_si256(a, b); }
   static U8x32 add(U8x32 a, U8x32 b) { return _mm256_add_epi8(a, b); }
   static U8x32 sub(U8x32 a, U8x32 b) { return _mm256_sub_epi8(a, b); }
-  static U8x32 at_least(U8x32 a, U8x32 b) { return _mm256_cmpeq_epi8(_mm256_max_epu8(a, b), a); }
+  static U8x32 above(U8x32 a, U8x32 b) {
+    asm("" : "+x"(b));  // where it is constant GCC compares the minimum of both instead
+    return _mm256_cmpgt_epi8(a, b);
+  }
   template <int N>
   static U8x32 shr(U8x32 a) {
     return _mm256_srli_epi16(a, N);

@@ -56,7 +56,12 @@ struct NeonVocabulary {
   static U8x32 bit_xor(U8x32 a, U8x32 b) { return {veorq_u8(a.low, b.low), veorq_u8(a.high, b.high)}; }
   static U8x32 add(U8x32 a, U8x32 b) { return {vaddq_u8(a.low, b.low), vaddq_u8(a.high, b.high)}; }
   static U8x32 sub(U8x32 a, U8x32 b) { return {vsubq_u8(a.low, b.low), vsubq_u8(a.high, b.high)}; }
-  static U8x32 at_least(U8x32 a, U8x32 b) { return {vcgeq_u8(a.low, b.low), vcgeq_u8(a.high, b.high)}; }
+  static U8x32 above(U8x32 a, U8x32 b) {
+    const auto each = [](uint8x16_t x, uint8x16_t y) {
+      return vcgtq_s8(vreinterpretq_s8_u8(x), vreinterpretq_s8_u8(y));
+    };
+    return {each(a.low, b.low), each(a.high, b.high)};
+  }
   template <int N>
   static U8x32 shr(U8x32 a) {
     if constexpr (N == 0) {

@@ -101,9 +101,9 @@ struct ScalarVocabulary {
     return map(a, b, [](int x, int y) { return x - y; });
   }
 
-  /// Byte i becomes 0xff if a >= b as unsigned bytes, else 0.
-  static U8x32 at_least(U8x32 a, U8x32 b) {
-    return map(a, b, [](int x, int y) { return x >= y ? 255 : 0; });
+  /// Byte i becomes 0xff if a > b as signed bytes, else 0.
+  static U8x32 above(U8x32 a, U8x32 b) {
+    return map(a, b, [](int x, int y) { return (x ^ 128) > (y ^ 128) ? 255 : 0; });
   }
 
   /// Shifts by N bits. Bits of a NEIGHBOURING BYTE may move in: the caller masks them away, as
