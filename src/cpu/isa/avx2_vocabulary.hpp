@@ -73,28 +73,46 @@ struct Avx2Vocabulary {
     const U8x16 bytes = load16(p);
     return bit_and(join(bytes, _mm_srli_epi16(bytes, 4)), fill(15));
   }
-#if defined(__AVX512BW__)  // elsewhere the integer units are faster
   /// The top four bits of eight qwords, dwords, as bytes 0 .. 7.
   static U8x16 top_nibbles_of_qwords(const std::uint8_t* p) {
+#if defined(__AVX512BW__)
     return _mm512_cvtepi64_epi8(_mm512_srli_epi64(_mm512_loadu_si512(p), 60));
+#else
+    const U8x32 nibbles = _mm256_srli_epi32(high_dwords_by_twos(p), 28);
+    const U8x16 a = _mm256_castsi256_si128(nibbles), b = _mm256_extracti128_si256(nibbles, 1);
+    return low_bytes_of_dwords(_mm_unpacklo_epi64(a, b), _mm_unpackhi_epi64(a, b));
+#endif
   }
   static U8x16 top_nibbles_of_dwords(const std::uint8_t* p) {
-    return _mm256_cvtepi32_epi8(_mm256_srli_epi32(load32(p), 28));
+    const U8x32 nibbles = _mm256_srli_epi32(load32(p), 28);
+#if defined(__AVX512BW__)
+    return _mm256_cvtepi32_epi8(nibbles);
+#else
+    return low_bytes_of_dwords(_mm256_castsi256_si128(nibbles), _mm256_extracti128_si256(nibbles, 1));
+#endif
   }
   /// 16 numbers of three bits: four in the low bits of each of four words.
   static U8x16 threes_of_words(const std::uint8_t* p) {
     const U8x32 words = _mm256_shuffle_epi8(
         _mm256_broadcastsi128_si256(load8(p)),
         _mm256_setr_epi64x(0x0100010001000100, 0x0302030203020302, 0x0504050405040504, 0x0706070607060706));
+#if defined(__AVX512BW__)
     const U8x32 threes = _mm256_srlv_epi16(words, _mm256_set1_epi64x(0x0009000600030000));
     return _mm256_cvtepi16_epi8(_mm256_and_si256(threes, _mm256_set1_epi16(7)));
+#else
+    const U8x32 tops = _mm256_mullo_epi16(words, _mm256_set1_epi64x(0x0001000800400200));  // in bits 9 .. 11
+    const U8x32 threes = _mm256_and_si256(_mm256_srli_epi16(tops, 9), _mm256_set1_epi16(7));
+    return _mm_packus_epi16(_mm256_castsi256_si128(threes), _mm256_extracti128_si256(threes, 1));
+#endif
   }
-  /// Bits 12 .. 14 of eight words, as bytes.
+  /// Bits 12 .. 14 of eight words, as bytes 0 .. 7.
   static U8x16 top_threes_of_words(const std::uint8_t* p) {
-    return _mm_cvtepi16_epi8(_mm_and_si128(_mm_srli_epi16(load16(p), 12), _mm_set1_epi16(7)));
+    const U8x16 threes = _mm_and_si128(_mm_srli_epi16(load16(p), 12), _mm_set1_epi16(7));
+    return _mm_packus_epi16(threes, threes);
   }
   /// 2a + 1 of each byte.
   static U8x16 twice_plus_one(U8x16 a) { return _mm_or_si128(_mm_add_epi8(a, a), _mm_set1_epi8(1)); }
+#if defined(__AVX512BW__)  // elsewhere the integer units are faster
   /// 16 numbers of six bits: the nibbles of 8 bytes, low ones first, with two bits each of the 4 bytes after them.
   static U8x16 nibbles_and_twos(const std::uint8_t* p) {
     const U8x16 low = load8(p);
@@ -108,10 +126,7 @@ struct Avx2Vocabulary {
 
   // Of a whole block, for code books.
   /// The high dwords of eight qwords.
-  static U8x32 high_dwords(const std::uint8_t* p) {
-    const __m256 a = _mm256_castsi256_ps(load32(p)), b = _mm256_castsi256_ps(load32(p + 32));
-    return _mm256_permute4x64_epi64(_mm256_castps_si256(_mm256_shuffle_ps(a, b, 0xdd)), 0xd8);
-  }
+  static U8x32 high_dwords(const std::uint8_t* p) { return _mm256_permute4x64_epi64(high_dwords_by_twos(p), 0xd8); }
   /// The top seven bits of 32 words, as bytes.
   static U8x32 top_sevens(const std::uint8_t* p) {
     const U8x32 a = _mm256_srli_epi16(load32(p), 9), b = _mm256_srli_epi16(load32(p + 32), 9);
@@ -201,6 +216,16 @@ struct Avx2Vocabulary {
   }
 
  private:
+  /// The high dwords of eight qwords, in the order 0, 1, 4, 5, 2, 3, 6, 7.
+  static U8x32 high_dwords_by_twos(const std::uint8_t* p) {
+    const __m256 a = _mm256_castsi256_ps(load32(p)), b = _mm256_castsi256_ps(load32(p + 32));
+    return _mm256_castps_si256(_mm256_shuffle_ps(a, b, 0xdd));
+  }
+  /// Of eight dwords up to 127, as bytes 0 .. 7.
+  static U8x16 low_bytes_of_dwords(U8x16 first, U8x16 second) {
+    const U8x16 words = _mm_packus_epi32(first, second);
+    return _mm_packus_epi16(words, words);
+  }
   static U8x32 high_bits(U8x32 words, U8x16 numbers, const std::uint16_t* byte, const std::uint16_t* factor, int mask) {
     const auto at = [](const std::uint16_t* p) { return _mm256_load_si256(reinterpret_cast<const __m256i*>(p)); };
     const U8x32 spread = _mm256_mullo_epi16(lookup(numbers, at(byte)), at(factor));

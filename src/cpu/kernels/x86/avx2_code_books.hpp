@@ -56,13 +56,14 @@ struct Avx2CodeBook {
         }
       }
     }
-    /// -1 where one of these is negative, else 1.
+    /// Below zero where one of these is negative, else above.
     template <int J>
     [[gnu::always_inline]] __m256i signs_of() const {
-      const __m256i each = _mm256_set1_epi64x(static_cast<long long>(0x8040201008040201));
+      // Added to a single bit or none: bit 7 of the sum is that bit, and the sum is not zero.
+      constexpr auto kEach = static_cast<long long>(0x8040201008040201), kAdded = 0x01406070787c7e7fLL;
       const __m256i spread = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
       const __m256i bytes = _mm256_shuffle_epi8(broadcast32(signs + 4 * J), spread);
-      return _mm256_or_si256(_mm256_cmpeq_epi8(_mm256_and_si256(bytes, each), each), _mm256_set1_epi8(1));
+      return _mm256_add_epi8(_mm256_and_si256(bytes, _mm256_set1_epi64x(kEach)), _mm256_set1_epi64x(kAdded));
     }
   };
 };
