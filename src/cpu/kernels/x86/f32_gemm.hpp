@@ -5,8 +5,6 @@
 // second-level cache for most of them.
 #pragma once
 
-#include <algorithm>
-
 #include "cpu/kernels/x86/decode.hpp"
 #include "cpu/kernels/x86/panel_order.hpp"
 #include "formats/f32.hpp"
@@ -110,7 +108,8 @@ void gemm_f32(const ProductArgs& args) noexcept {
     const std::size_t end = args.row_end - at.row < height ? args.row_end : at.row + height;
     for (std::size_t row = at.row, rows = 0; row < end; row += rows) {
       const bool in_tile = converts && end - row >= kF32TileRows && count % 8 == 0;
-      rows = in_tile ? (end - row) / kF32TileRows * kF32TileRows : std::min(end - row, kF32PanelRows);
+      rows = end - row < kF32PanelRows || in_tile ? end - row : kF32PanelRows;
+      if (in_tile) rows -= rows % kF32TileRows;
       const std::uint8_t* block = args.weights + row * args.row_bytes + at.chunk * kChunkBytes;
       const std::uint8_t* next = args.weights + (ahead.row + row - at.row) * args.row_bytes + ahead.chunk * kChunkBytes;
       const auto in_passes = [&](auto pass) {
