@@ -30,7 +30,7 @@ struct Q1_0 {
 
   template <class V, int J>
   static typename V::U8x32 group(const std::uint8_t* block) {
-    return V::bit_and(V::mask_from_bits(le32(block + 2 + 4 * J)), V::fill(2));
+    return V::value_where(le32(block + 2 + 4 * J), 2);
   }
 };
 

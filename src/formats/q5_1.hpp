@@ -41,8 +41,7 @@ struct Q5_1 {
   template <class V, int J>
   static typename V::U8x32 group(typename V::Block block) {
     static_assert(J == 0);
-    const auto fifth = V::bit_and(V::mask_from_bits(le32(block + 4)), V::fill(16));
-    return V::bit_or(V::nibbles(block + 8), fifth);
+    return V::bit_or(V::nibbles(block + 8), V::value_where(le32(block + 4), 16));
   }
   template <class V>
   static Halves<V> halves(typename V::Blocks blocks) {

@@ -57,10 +57,7 @@ struct Avx2Vocabulary {
   /// reads 16 bytes there.
   template <class Halves>
   static Halves set_where(Halves u, Blocks bits, std::uint8_t value) {
-    const U8x32 each = _mm256_set1_epi64x(static_cast<long long>(0x8040201008040201));
-    const auto set = [&](U8x32 to, U8x32 eight_times) {
-      return bit_or(to, bit_and(_mm256_cmpeq_epi8(bit_and(eight_times, each), each), fill(value)));
-    };
+    const auto set = [&](U8x32 to, U8x32 eight_times) { return bit_or(to, value_where_own(eight_times, value)); };
     const U8x32 words = sixteens(bits);
     const auto spread = [&](std::uint64_t low, std::uint64_t high) {
       return _mm256_shuffle_epi8(words, _mm256_broadcastsi128_si256(u64x2(low, high)));
@@ -188,6 +185,13 @@ struct Avx2Vocabulary {
     return _mm256_cmpeq_epi8(_mm256_or_si256(spread, others), _mm256_set1_epi8(-1));
 #endif
   }
+  static U8x32 value_where(std::uint32_t bits, std::uint8_t value) {
+#if defined(__AVX512BW__)
+    return _mm256_maskz_set1_epi8(bits, static_cast<char>(value));
+#else
+    return value_where_own(each_eight_times(bits), value);
+#endif
+  }
 
   /// The low bits of `bits`, in order, where `mask` has ones.
   static std::uint64_t deposit(std::uint64_t bits, std::uint64_t mask) { return _pdep_u64(bits, mask); }
@@ -216,6 +220,12 @@ struct Avx2Vocabulary {
   }
 
  private:
+  /// `value` in byte i of each eight that has bit i, else 0. Of single bits the sign is taken, and only bit 7 is below
+  /// zero: for that the value is, too.
+  static U8x32 value_where_own(U8x32 bytes, std::uint8_t value) {
+    const U8x32 values = _mm256_set1_epi64x(0x01010101010101LL * value | static_cast<long long>(256 - value) << 56);
+    return _mm256_sign_epi8(values, bit_and(bytes, _mm256_set1_epi64x(static_cast<long long>(0x8040201008040201))));
+  }
   /// The high dwords of eight qwords, in the order 0, 1, 4, 5, 2, 3, 6, 7.
   static U8x32 high_dwords_by_twos(const std::uint8_t* p) {
     const __m256 a = _mm256_castsi256_ps(load32(p)), b = _mm256_castsi256_ps(load32(p + 32));

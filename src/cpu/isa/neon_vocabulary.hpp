@@ -50,6 +50,9 @@ struct NeonVocabulary {
     return {vtstq_u8(vqtbl1q_u8(all, u64x2(0, 0x0101010101010101u)), own),
             vtstq_u8(vqtbl1q_u8(all, u64x2(0x0202020202020202u, 0x0303030303030303u)), own)};
   }
+  static U8x32 value_where(std::uint32_t bits, std::uint8_t value) {
+    return bit_and(mask_from_bits(bits), fill(value));
+  }
 
   static U8x32 bit_and(U8x32 a, U8x32 b) { return {vandq_u8(a.low, b.low), vandq_u8(a.high, b.high)}; }
   static U8x32 bit_or(U8x32 a, U8x32 b) { return {vorrq_u8(a.low, b.low), vorrq_u8(a.high, b.high)}; }

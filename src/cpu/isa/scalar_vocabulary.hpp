@@ -83,6 +83,10 @@ struct ScalarVocabulary {
     for (int i = 0; i < 32; ++i) r.byte[i] = ((bits >> i) & 1) != 0 ? 0xff : 0;
     return r;
   }
+  /// Byte i becomes `value`, up to 127, if bit i is set, else 0.
+  static U8x32 value_where(std::uint32_t bits, std::uint8_t value) {
+    return bit_and(mask_from_bits(bits), fill(value));
+  }
 
   /// Each byte on its own; sums and differences wrap.
   static U8x32 bit_and(U8x32 a, U8x32 b) {

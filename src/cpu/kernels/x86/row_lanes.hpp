@@ -29,8 +29,15 @@ struct Rows8Lanes {
   static Reg bit_or(Reg a, Reg b) { return _mm256_or_si256(a, b); }
   static Reg bit_xor(Reg a, Reg b) { return _mm256_xor_si256(a, b); }
   static Reg sub8(Reg a, Reg b) { return _mm256_sub_epi8(a, b); }
-  /// 0xff where a has the one bit of `mask`, else 0.
-  static Reg bytes_with_bits(Reg a, Reg mask) { return _mm256_cmpeq_epi8(_mm256_and_si256(a, mask), mask); }
+  /// `value` in the bytes of a that have the one bit which the same byte of kBits has, else 0. Of single bits the sign
+  /// is taken, and only bit 7, of the last byte, is below zero: for that the value is, too.
+  template <std::uint32_t kBits>
+  static Reg value_where(Reg a, std::uint8_t value) {
+    constexpr bool kBelow = kBits >> 31 != 0;
+    const std::uint32_t last = kBelow ? 256u - value : value;
+    const Reg values = fill32(static_cast<std::int32_t>(0x010101u * value | last << 24));
+    return _mm256_sign_epi8(values, bit_and(a, fill32(static_cast<std::int32_t>(kBits))));
+  }
   static Reg shuffle(Reg a, Reg index) { return _mm256_shuffle_epi8(a, index); }
   template <int N>
   static Reg shr16(Reg a) {
@@ -195,8 +202,10 @@ struct Avx512Lanes {
   static Reg bit_or(Reg a, Reg b) { return _mm512_or_si512(a, b); }
   static Reg bit_xor(Reg a, Reg b) { return _mm512_xor_si512(a, b); }
   static Reg sub8(Reg a, Reg b) { return _mm512_sub_epi8(a, b); }
-  static Reg bytes_with_bits(Reg a, Reg mask) {
-    return _mm512_maskz_set1_epi8(_mm512_test_epi8_mask(a, mask), static_cast<char>(0xff));
+  template <std::uint32_t kBits>
+  static Reg value_where(Reg a, std::uint8_t value) {
+    const __mmask64 set = _mm512_test_epi8_mask(a, fill32(static_cast<std::int32_t>(kBits)));
+    return _mm512_maskz_set1_epi8(set, static_cast<char>(value));
   }
   static Reg shuffle(Reg a, Reg index) { return _mm512_shuffle_epi8(a, index); }
   template <int N>
@@ -352,12 +361,12 @@ struct RowLanes {
   static U8x32 shl(const U8x32& a) {
     return each([&](int i) { return L::template shl16<N>(a.q[i]); });
   }
-  static U8x32 mask_from_bits(Quad bits) {
+  static U8x32 value_where(Quad bits, std::uint8_t value) {
     U8x32 r;
     unroll<kRegisters>([&]<int I>() __attribute__((always_inline)) {
       constexpr int kAt = Begin + I, kByte = kAt / 2;
-      const auto mask = L::fill32(kAt % 2 == 0 ? 0x08040201 : static_cast<std::int32_t>(0x80402010));
-      r.q[I] = L::bytes_with_bits(bytes<kByte, kByte, kByte, kByte>(bits), mask);
+      constexpr std::uint32_t kBits = kAt % 2 == 0 ? 0x08040201 : 0x80402010;
+      r.q[I] = L::template value_where<kBits>(bytes<kByte, kByte, kByte, kByte>(bits), value);
     });
     return r;
   }
