@@ -1,5 +1,5 @@
 // Byte operations on 64 bytes in two AVX2 registers (`quarter`, formats/format.hpp): of their four units of 16, one
-// holds the first and the third, the other one the second and the fourth.
+// holds the first and the third, the other one the second and the fourth; or the first and the second, and the others.
 #pragma once
 
 #include "cpu/isa/avx2_vocabulary.hpp"
@@ -61,6 +61,14 @@ struct Avx2UnitVocabulary {
     }
   }
   static __m256i lanes(int low, int high) { return _mm256_setr_epi32(low, low, low, low, high, high, high, high); }
+};
+
+/// A load for each register, where nothing is gained by units of one group in both.
+struct Avx2HalfVocabulary : Avx2UnitVocabulary {
+  static U8x64 load64(const std::uint8_t* p) { return {Avx2Vocabulary::load32(p), Avx2Vocabulary::load32(p + 32)}; }
+  static U8x64 load32_twice(const std::uint8_t* p) = delete;
+  template <int Low, int High>
+  static U8x64 move_bits(U8x64 a) = delete;
 };
 
 }  // namespace

@@ -26,16 +26,26 @@ struct Avx2Dot {
   template <class F, class Meta>
   using VocabularyOf = std::conditional_t<kSigned<F, Meta>, SignedLookups, V>;
 
-  /// Formats that unpack by quarters, with units of 16 of different groups side by side: fewer registers of sub-scales,
-  /// and where the halves of a group are in two registers, their products are added in int16 before they are widened.
+  /// Formats that unpack by quarters, with units of 16 of different groups side by side: fewer registers of sub-scales.
   template <class F>
   static consteval bool by_quarters() {
     if constexpr (requires { F::kQuarterOrder; }) {
-      const bool halves_of_groups = F::kQuarterOrder == formats::kNibbleQuarters && F::kMaxU <= 64;
-      return F::kScaleStep == 32 && (halves_of_groups || F::kMaxU > 128);
+      return F::kScaleStep == 32 && (halves_of_groups<F>() || F::kMaxU > 128);
     } else {
       return false;
     }
+  }
+  /// Those of them whose two registers hold the halves of groups, so that products are added in int16 before they are
+  /// widened.
+  template <class F>
+  static consteval bool halves_of_groups() {
+    return F::kQuarterOrder == formats::kNibbleQuarters && F::kMaxU <= 64;
+  }
+  /// The unit of a quarter that stands beside the first one.
+  template <class F>
+  static consteval int beside_first() {
+    if constexpr (by_quarters<F>()) return halves_of_groups<F>() ? 2 : 1;
+    return 2;
   }
 
   /// Ties a sum to its register: GCC puts additions off to the end of a block otherwise, and keeps all products on the
@@ -109,8 +119,11 @@ struct Avx2Dot {
     }();
     for (int j = 0; j < 4; ++j) {
       const auto& unit = kOrder.unit[j];
+      constexpr int kBeside = beside_first<F>();
       for (int i = 0; i < 2; ++i) {
-        store256(out + 64 * j + 32 * i, Avx2UnitVocabulary::units(p + 16 * unit[i], p + 16 * unit[i + 2]));
+        const int first = i * (3 - kBeside);
+        store256(out + 64 * j + 32 * i,
+                 Avx2UnitVocabulary::units(p + 16 * unit[first], p + 16 * unit[first + kBeside]));
       }
     }
   }
@@ -136,9 +149,11 @@ struct Avx2Dot {
     };
     unroll<4>([&]<int J>() {
       constexpr auto kUnit = F::kQuarterOrder.unit[J];
-      const auto u = F::template quarter<Avx2UnitVocabulary, J>(block);
-      const __m256i scale = scale_of.template operator()<kUnit[0], kUnit[2]>();
-      const __m256i other = scale_of.template operator()<kUnit[1], kUnit[3]>();
+      constexpr int kBeside = beside_first<F>();
+      using W = std::conditional_t<halves_of_groups<F>(), Avx2UnitVocabulary, Avx2HalfVocabulary>;
+      const auto u = F::template quarter<W, J>(block);
+      const __m256i scale = scale_of.template operator()<kUnit[0], kUnit[kBeside]>();
+      const __m256i other = scale_of.template operator()<kUnit[3 - kBeside], kUnit[3]>();
       for (int c = 0; c < C; ++c) {
         const std::int8_t* a = x.column(c) + 64 * J;
         __m256i even, odd;
@@ -149,7 +164,7 @@ struct Avx2Dot {
         } else {
           even = byte_products<F>(u.even, load256(a)), odd = byte_products<F>(u.odd, load256(a + 32));
         }
-        if constexpr (kUnit[0] / 2 == kUnit[1] / 2) {
+        if constexpr (halves_of_groups<F>()) {
           r.s[c] = _mm256_add_epi32(r.s[c], _mm256_madd_epi16(_mm256_add_epi16(even, odd), scale));
         } else {
           r.s[c] = _mm256_add_epi32(r.s[c], _mm256_madd_epi16(even, scale));
