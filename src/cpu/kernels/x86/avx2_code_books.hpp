@@ -61,8 +61,7 @@ struct Avx2CodeBook {
     [[gnu::always_inline]] __m256i signs_of() const {
       // Added to a single bit or none: bit 7 of the sum is that bit, and the sum is not zero.
       constexpr auto kEach = static_cast<long long>(0x8040201008040201), kAdded = 0x01406070787c7e7fLL;
-      const __m256i spread = _mm256_setr_epi64x(0, 0x0101010101010101, 0x0202020202020202, 0x0303030303030303);
-      const __m256i bytes = _mm256_shuffle_epi8(broadcast32(signs + 4 * J), spread);
+      const __m256i bytes = V::each_eight_times(formats::le32(signs + 4 * J));
       return _mm256_add_epi8(_mm256_and_si256(bytes, _mm256_set1_epi64x(kEach)), _mm256_set1_epi64x(kAdded));
     }
   };

@@ -19,7 +19,7 @@ struct Avx2F32Tile {
     return {m < 16 ? 4u : 8u, false};
   }
   template <int Bytes>
-  static constexpr std::size_t kInPlace = Bytes == 2 ? 15 : 31;
+  static constexpr std::size_t kMostInPlace = Bytes == 2 ? 15 : 31;
   template <int Bytes>
   static constexpr std::size_t kFloatsGemmFrom = 3;
 

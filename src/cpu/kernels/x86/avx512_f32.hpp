@@ -17,7 +17,7 @@ struct Avx512F32Tile {
     return {m * Bytes < 32 ? kF32PanelRows : kF32Rows, true};
   }
   template <int Bytes>
-  static constexpr std::size_t kInPlace = SIZE_MAX;
+  static constexpr std::size_t kMostInPlace = SIZE_MAX;
   template <int Bytes>
   static constexpr std::size_t kFloatsGemmFrom = Bytes == 4 ? 2 : 3;  // measured on Zen 4
 

@@ -61,7 +61,7 @@ template <int Step, int Most, class Pass>
 /// Whether tiles read m columns of float weights as they are in memory.
 template <class F, class Tile>
 constexpr bool converts_in_tile(std::size_t m) {
-  return F::kFamily == Family::float_weight && m <= Tile::template kInPlace<F::kBlockBytes>;
+  return F::kFamily == Family::float_weight && m <= Tile::template kMostInPlace<F::kBlockBytes>;
 }
 
 /// How float weights are read, and converted, in the tile.
@@ -73,8 +73,8 @@ struct InPlace {
 /// Tile must offer:
 ///   kSideBySide     how many activation rows are prepared side by side (ActivationSpec)
 ///   kColumns        the most columns of a pass, a multiple of kSideBySide
-///   kInPlace<Bytes>  up to this many columns float weights of so many bytes are read, and converted, in the tile; with
-///                    more, once into a panel
+///   kMostInPlace<Bytes>   up to this many columns float weights of so many bytes are read, and converted, in the
+///                         tile; with more, once into a panel
 ///   template <int Bytes> static constexpr InPlace in_place(m, row_bytes)   how those are read
 ///   kFloatsGemmFrom<Bytes>   columns from which on float weights of so many bytes are multiplied by it (f32.hpp)
 ///   template <int C> static void multiply(const F32Rows<F, Fetch>& w, const float* x, std::size_t count, float*
