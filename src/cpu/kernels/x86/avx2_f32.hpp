@@ -19,12 +19,12 @@ struct Avx2F32Tile {
     return {m < 16 ? 4u : 8u, false};
   }
   template <int Bytes>
-  static constexpr std::size_t kMostInPlace = Bytes == 2 ? 15 : 31;
+  static constexpr std::size_t kMostInPlace = Bytes == 2 ? 15 : 24;
   template <int Bytes>
   static constexpr std::size_t kFloatsGemmFrom = 3;
 
-  template <int C, class F, bool Fetch>
-  [[gnu::always_inline]] static void multiply(const F32Rows<F, Fetch>& weights, const float* x, std::size_t count,
+  template <int C, class F, Besides B>
+  [[gnu::always_inline]] static void multiply(const F32Rows<F, B>& weights, const float* x, std::size_t count,
                                               float* results) {
     __m256 s[4][C];
     for (auto& row : s) {
@@ -38,6 +38,7 @@ struct Avx2F32Tile {
       for (int c = 0; c < C; ++c) xv[c] = _mm256_loadu_ps(x + static_cast<std::size_t>(c) * kChunk + k);
       for (std::size_t r = 0; r < 4; ++r) {
         const __m256 w = load_floats8<F>(weights.at(r, k));
+        weights.keep(r, k, w);
         for (int c = 0; c < C; ++c) s[r][c] = _mm256_fmadd_ps(w, xv[c], s[r][c]);
       }
     }

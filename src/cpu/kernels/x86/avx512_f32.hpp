@@ -21,9 +21,10 @@ struct Avx512F32Tile {
   template <int Bytes>
   static constexpr std::size_t kFloatsGemmFrom = Bytes == 4 ? 2 : 3;  // measured on Zen 4
 
-  template <int C, class F, bool Fetch>
-  [[gnu::always_inline]] static void multiply(const F32Rows<F, Fetch>& weights, const float* x, std::size_t count,
+  template <int C, class F, Besides B>
+  [[gnu::always_inline]] static void multiply(const F32Rows<F, B>& weights, const float* x, std::size_t count,
                                               float* results) {
+    static_assert(B != Besides::keeping, "kMostInPlace");
     constexpr int kPairs = C / 2;
     __m512 s[4][kPairs];
     for (auto& row : s) {
@@ -63,8 +64,8 @@ struct Avx512F32Tile {
   static __m512 pairs(__m512 a, __m512 b) {
     return _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xdd));
   }
-  template <class F, bool Fetch>
-  [[gnu::always_inline]] static __m512 twice(const F32Rows<F, Fetch>& weights, std::size_t r, std::size_t k) {
+  template <class F, Besides B>
+  [[gnu::always_inline]] static __m512 twice(const F32Rows<F, B>& weights, std::size_t r, std::size_t k) {
     const std::uint8_t* p = weights.at(r, k);
     if constexpr (F::kType == GgufQuantType::F32) {
       return _mm512_broadcast_f32x8(_mm256_loadu_ps(reinterpret_cast<const float*>(p)));

@@ -1,5 +1,6 @@
 // Precision f32, many activation rows: tiles of four weight rows and some columns at a time (avx2_f32.hpp,
-// avx512_f32.hpp). Float weights are converted on their way into the registers; others are decoded to a panel first.
+// avx512_f32.hpp). Float weights are converted on their way into the registers, of every pass or of the first; others
+// are decoded to a panel.
 //
 // Weight rows go 64 at a time, so that a chunk of the activations, four times as large as in a8, comes from the
 // second-level cache for most of them.
@@ -16,29 +17,38 @@ inline constexpr std::size_t kF32TileRows = 4;
 inline constexpr std::size_t kF32PanelRows = 16;  ///< 16 KiB as f32
 inline constexpr std::size_t kF32Rows = 64;
 
+/// What a tile does with weights besides multiplying them.
+enum class Besides : std::uint8_t { nothing, fetching, keeping };
+
 /// Four weight rows for a tile, `stride` bytes apart: of a panel, or as they are in memory.
-template <class F, bool Fetch>
+template <class F, Besides B>
 struct F32Rows {
   const std::uint8_t* first;
   std::size_t stride;
-  const std::uint8_t* ahead;  ///< what is to be fetched, if anything, at the same distances
+  const std::uint8_t* ahead;  ///< fetching: what is to be fetched, at the same distances
+  float* panel;               ///< keeping: [row][kChunk], where they are stored as f32 for the passes that follow
 
   [[nodiscard]] const std::uint8_t* at(std::size_t row, std::size_t k) const {
     return first + row * stride + k * F::kBlockBytes;
   }
   /// Those `rows` rows further down.
   [[nodiscard]] F32Rows down(std::size_t rows) const {
-    return {first + rows * stride, stride, Fetch ? ahead + rows * stride : nullptr};
+    return {first + rows * stride, stride, B == Besides::fetching ? ahead + rows * stride : nullptr,
+            B == Besides::keeping ? panel + rows * kChunk : nullptr};
   }
   /// To be called for every eight k: the rows take turns, a cache line of each.
   [[gnu::always_inline]] void fetch(std::size_t k) const {
-    if constexpr (Fetch) {
+    if constexpr (B == Besides::fetching) {
       constexpr std::size_t kLine = 64 / F::kBlockBytes, kTurns = kLine / 8;
       const std::size_t turn = k % kLine / 8;
       for (std::size_t row = 0; row < kF32TileRows; row += kTurns) {
         prefetch<64, FetchTo<F>::kPanels>(ahead + (row + turn) * stride + k / kLine * 64);
       }
     }
+  }
+  /// To be called with every eight weights.
+  [[gnu::always_inline]] void keep(std::size_t row, std::size_t k, __m256 weights) const {
+    if constexpr (B == Besides::keeping) _mm256_storeu_ps(panel + row * kChunk + k, weights);
   }
 };
 
@@ -73,18 +83,18 @@ struct InPlace {
 /// Tile must offer:
 ///   kSideBySide     how many activation rows are prepared side by side (ActivationSpec)
 ///   kColumns        the most columns of a pass, a multiple of kSideBySide
-///   kMostInPlace<Bytes>   up to this many columns float weights of so many bytes are read, and converted, in the
-///                         tile; with more, once into a panel
+///   kMostInPlace<Bytes>   up to this many columns float weights of so many bytes are read, and converted, in every
+///                         pass; with more in the first one, which leaves the others a panel
 ///   template <int Bytes> static constexpr InPlace in_place(m, row_bytes)   how those are read
 ///   kFloatsGemmFrom<Bytes>   columns from which on float weights of so many bytes are multiplied by it (f32.hpp)
-///   template <int C> static void multiply(const F32Rows<F, Fetch>& w, const float* x, std::size_t count, float*
+///   template <int C> static void multiply(const F32Rows<F, B>& w, const float* x, std::size_t count, float*
 ///   results)
 /// which adds the products of `count` k, a multiple of eight, of four rows and C columns to results [column][kF32Rows].
 ///
 /// f32_tiles does so for `rows` rows. Not inlined, or GCC keeps constants of decoding in registers, and accumulators on
 /// the stack instead: 1.8 times as long.
-template <class Tile, int C, class F, bool Fetch>
-[[gnu::noinline]] void f32_tiles(const F32Rows<F, Fetch>& weights, std::size_t rows, const float* x, std::size_t count,
+template <class Tile, int C, class F, Besides B>
+[[gnu::noinline]] void f32_tiles(const F32Rows<F, B>& weights, std::size_t rows, const float* x, std::size_t count,
                                  float* results) {
   for (std::size_t r = 0; r < rows; r += kF32TileRows) {
     Tile::template multiply<C>(weights.down(r), x, count, results + r);
@@ -107,44 +117,43 @@ void gemm_f32(const ProductArgs& args) noexcept {
     const std::size_t count = left < kChunk ? left : kChunk;
     const std::size_t end = args.row_end - at.row < height ? args.row_end : at.row + height;
     for (std::size_t row = at.row, rows = 0; row < end; row += rows) {
-      const bool in_tile = converts && end - row >= kF32TileRows && count % 8 == 0;
-      rows = end - row < kF32PanelRows || in_tile ? end - row : kF32PanelRows;
-      if (in_tile) rows -= rows % kF32TileRows;
+      // Tiles read weights of floats themselves, as far as these fill tiles.
+      const bool by_tiles = kFloats && end - row >= kF32TileRows && count % 8 == 0;
+      const bool in_place_only = by_tiles && converts;
+      rows = end - row < kF32PanelRows || in_place_only ? end - row : kF32PanelRows;
+      if (by_tiles) rows -= rows % kF32TileRows;
       const std::uint8_t* block = args.weights + row * args.row_bytes + at.chunk * kChunkBytes;
       const std::uint8_t* next = args.weights + (ahead.row + row - at.row) * args.row_bytes + ahead.chunk * kChunkBytes;
-      const auto in_passes = [&](auto pass) {
-        in_even_passes<Tile::kSideBySide, Tile::kColumns>(args.x.m, [&]<int C>(std::size_t c) {
-          const float* x = static_cast<const float*>(args.x.values) + (at.chunk * stored + c) * kChunk;
-          pass.template operator()<C>(c, x, (count + 7) / 8 * 8, results + c * kF32Rows + row - at.row);
-        });
-      };
-      if constexpr (kFloats) {
-        if (in_tile) {
-          in_passes([&]<int C>(std::size_t c, const float* x, std::size_t steps, float* out) {
-            if (in_place.fetch && c == 0) {
-              f32_tiles<Tile, C>(F32Rows<F, true>{block, args.row_bytes, next}, rows, x, steps, out);
-            } else {
-              f32_tiles<Tile, C>(F32Rows<F, false>{block, args.row_bytes, nullptr}, rows, x, steps, out);
-            }
-          });
-          continue;
-        }
-      }
       const auto fetch_next = [&](std::size_t r) {
         prefetch<static_cast<int>(kChunkBytes), FetchTo<F>::kPanels>(next + r * args.row_bytes);
       };
-      for (std::size_t r = 0; r < rows; ++r) {
-        if (!kFloats) fetch_next(r);
-        for_each_group<F>(block + r * args.row_bytes, count,
-                          [&](std::size_t g, const Floats32& w) { store32(panel + r * kChunk + 32 * g, w); });
+      if (!by_tiles) {
+        for (std::size_t r = 0; r < rows; ++r) {
+          if (!kFloats) fetch_next(r);
+          for_each_group<F>(block + r * args.row_bytes, count,
+                            [&](std::size_t g, const Floats32& w) { store32(panel + r * kChunk + 32 * g, w); });
+        }
       }
       std::size_t fetched = 0;
-      in_passes([&]<int C>(std::size_t c, const float* x, std::size_t steps, float* out) {
-        // Floats, which take more memory and hardly any decoding, a share with each pass.
-        for (; kFloats && fetched < rows && fetched * args.x.m < rows * (c + C); ++fetched) fetch_next(fetched);
-        const F32Rows<formats::F32, false> of_panel = {reinterpret_cast<const std::uint8_t*>(panel),
-                                                       kChunk * sizeof(float), nullptr};
-        f32_tiles<Tile, C>(of_panel, rows, x, steps, out);
+      in_even_passes<Tile::kSideBySide, Tile::kColumns>(args.x.m, [&]<int C>(std::size_t c) {
+        const float* x = static_cast<const float*>(args.x.values) + (at.chunk * stored + c) * kChunk;
+        const auto multiply = [&](const auto& weights) {
+          f32_tiles<Tile, C>(weights, rows, x, (count + 7) / 8 * 8, results + c * kF32Rows + row - at.row);
+        };
+        if constexpr (kFloats) {
+          if (in_place_only && in_place.fetch && c == 0) {
+            return multiply(F32Rows<F, Besides::fetching>{block, args.row_bytes, next, nullptr});
+          }
+          if (in_place_only) return multiply(F32Rows<F, Besides::nothing>{block, args.row_bytes, nullptr, nullptr});
+          // What comes next is fetched with the passes, a share with each: there is hardly any decoding to do it with.
+          for (; fetched < rows && fetched * args.x.m < rows * (c + C); ++fetched) fetch_next(fetched);
+          if constexpr (Tile::template kMostInPlace<F::kBlockBytes> != SIZE_MAX) {
+            if (by_tiles && c == 0)
+              return multiply(F32Rows<F, Besides::keeping>{block, args.row_bytes, nullptr, panel});
+          }
+        }
+        multiply(F32Rows<formats::F32, Besides::nothing>{reinterpret_cast<const std::uint8_t*>(panel),
+                                                         kChunk * sizeof(float), nullptr, nullptr});
       });
     }
   };
