@@ -18,8 +18,10 @@ struct Avx2F32Tile {
     if (Bytes == 2 || row_bytes < kPage) return {kF32PanelRows, true};
     return {m < 16 ? 4u : 8u, false};
   }
-  template <int Bytes>
-  static constexpr std::size_t kMostInPlace = Bytes == 2 ? 15 : 24;
+  template <class F>
+  static constexpr std::size_t kMostInPlace = F::kType == GgufQuantType::F32   ? 24
+                                              : F::kType == GgufQuantType::F16 ? 15
+                                                                               : 11;
   template <int Bytes>
   static constexpr std::size_t kFloatsGemmFrom = 3;
 

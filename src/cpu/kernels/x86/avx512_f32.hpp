@@ -16,7 +16,7 @@ struct Avx512F32Tile {
   static constexpr InPlace in_place(std::size_t m, std::size_t /*row_bytes*/) {
     return {m * Bytes < 32 ? kF32PanelRows : kF32Rows, true};
   }
-  template <int Bytes>
+  template <class F>
   static constexpr std::size_t kMostInPlace = SIZE_MAX;
   template <int Bytes>
   static constexpr std::size_t kFloatsGemmFrom = Bytes == 4 ? 2 : 3;  // measured on Zen 4

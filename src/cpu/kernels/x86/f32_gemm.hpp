@@ -71,7 +71,7 @@ template <int Step, int Most, class Pass>
 /// Whether tiles read m columns of float weights as they are in memory.
 template <class F, class Tile>
 constexpr bool converts_in_tile(std::size_t m) {
-  return F::kFamily == Family::float_weight && m <= Tile::template kMostInPlace<F::kBlockBytes>;
+  return F::kFamily == Family::float_weight && m <= Tile::template kMostInPlace<F>;
 }
 
 /// How float weights are read, and converted, in the tile.
@@ -83,8 +83,8 @@ struct InPlace {
 /// Tile must offer:
 ///   kSideBySide     how many activation rows are prepared side by side (ActivationSpec)
 ///   kColumns        the most columns of a pass, a multiple of kSideBySide
-///   kMostInPlace<Bytes>   up to this many columns float weights of so many bytes are read, and converted, in every
-///                         pass; with more in the first one, which leaves the others a panel
+///   kMostInPlace<F>   up to this many columns float weights are read, and converted, in every pass; with more in the
+///                     first one, which leaves the others a panel
 ///   template <int Bytes> static constexpr InPlace in_place(m, row_bytes)   how those are read
 ///   kFloatsGemmFrom<Bytes>   columns from which on float weights of so many bytes are multiplied by it (f32.hpp)
 ///   template <int C> static void multiply(const F32Rows<F, B>& w, const float* x, std::size_t count, float*
@@ -147,7 +147,7 @@ void gemm_f32(const ProductArgs& args) noexcept {
           if (in_place_only) return multiply(F32Rows<F, Besides::nothing>{block, args.row_bytes, nullptr, nullptr});
           // What comes next is fetched with the passes, a share with each: there is hardly any decoding to do it with.
           for (; fetched < rows && fetched * args.x.m < rows * (c + C); ++fetched) fetch_next(fetched);
-          if constexpr (Tile::template kMostInPlace<F::kBlockBytes> != SIZE_MAX) {
+          if constexpr (Tile::template kMostInPlace<F> != SIZE_MAX) {
             if (by_tiles && c == 0)
               return multiply(F32Rows<F, Besides::keeping>{block, args.row_bytes, nullptr, panel});
           }
