@@ -75,7 +75,7 @@ function(quantlinear_add_kernels target)
       list(APPEND flags -fno-tree-reassoc -fno-tree-slp-vectorize)
     endif()
     if(QUANTLINEAR_HAS_ALIGN_FUNCTIONS)
-      # Else the speed of long straight code depends on where the linker puts it, up to twofold (docs/performance.md).
+      # Else the speed of long straight code depends on where the linker puts it, up to twofold (docs/performance-log.md).
       list(APPEND flags -falign-functions=64)
     endif()
     string(APPEND externs "extern const PrepareRow prepare_row_${isa};\n")

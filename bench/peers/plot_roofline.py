@@ -1,17 +1,18 @@
 #!/usr/bin/env python3
 """Draws the roofline plot of docs/performance.md from the JSON of compare_peers.
 
-    plot_roofline.py peers.json roofline.svg [--types q4_k,q6_k] [--shape 4096x4096] [--threads 1] [--isa avx2]
+    plot_roofline.py peers.json [another_run.json ...] roofline.svg [--types q4_k,q6_k] [--shape 4096x4096] [--threads 1] [--isa avx2]
 
 Across: multiply-adds per byte of weights read, that is m times 8 / bits per weight. Up: multiply-adds per
 second. Lines: what the machine can do at most, measured in the same run. Filled: ours; hollow: the best peer.
 """
 
 import argparse
-import json
 import math
 import pathlib
 from xml.sax.saxutils import escape
+
+import runs
 
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b58900", "#56b4e9", "#444444", "#8c510a"]
 WIDTH, HEIGHT = 980, 640
@@ -89,7 +90,7 @@ def roofs_of(limits, isa):
                 continue  # int16 sums that are never widened overflow: no product can be computed so
             value = rate["gmac_per_s"] * limits["threads"]
             if value > found.get(operand, (0, ""))[0]:
-                found[operand] = (value, rate["name"].split(" +")[0])
+                found[operand] = (value, rate["name"].split(" +")[0].split(",")[0])
     return found
 
 
@@ -205,7 +206,7 @@ def draw(data, options):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("json", type=pathlib.Path)
+    parser.add_argument("json", type=pathlib.Path, nargs="+")
     parser.add_argument("svg", type=pathlib.Path)
     parser.add_argument("--types", default="q4_k,q5_k,q6_k,q8_0,q4_0")
     parser.add_argument("--shape", default="4096x4096")
@@ -213,7 +214,7 @@ def main():
     parser.add_argument("--by", choices=["median", "best"], default="median")
     parser.add_argument("--isa", default="", help="roofs of this instruction set only")
     options = parser.parse_args()
-    options.svg.write_text(draw(json.loads(options.json.read_text()), options))
+    options.svg.write_text(draw(runs.load(options.json), options))
 
 
 if __name__ == "__main__":

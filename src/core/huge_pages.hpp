@@ -1,5 +1,5 @@
 // Memory for weights, in huge pages where the system grants them: a core walks through fewer page tables then, and one
-// core of Zen 4 reads weights up to a fourth faster (docs/performance.md).
+// core of Zen 4 reads weights up to a fourth faster (docs/performance-log.md).
 #pragma once
 
 #include <cstddef>

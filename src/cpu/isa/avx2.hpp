@@ -64,7 +64,7 @@ struct Isa {
   static constexpr UsedFrom lanes_from(std::size_t m, std::size_t gemm) {
     return {.lanes = m, .gemm = gemm, .lane_columns = gemm <= 8 ? gemm - 1 : 8};
   }
-  /// Measured on Zen 3, weights beyond the last-level cache (docs/performance.md).
+  /// Measured on Zen 3, weights beyond the last-level cache (docs/performance-log.md).
   template <class F, Precision P>
   static constexpr UsedFrom used_from() {
     constexpr bool kSuper = F::kFamily == Family::super_block, kByRows = kSuper && !Interleavable<F>;

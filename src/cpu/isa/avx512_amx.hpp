@@ -9,7 +9,7 @@ namespace quantlinear::cpu {
 namespace {
 
 /// Small blocks have a scale every 32 k: sums would leave the tile registers as fast as they come
-/// (docs/performance.md).
+/// (docs/performance-log.md).
 template <class F, Precision P>
 struct AmxTiles {
   using Type = typename Avx512Tile<F, P>::Type;

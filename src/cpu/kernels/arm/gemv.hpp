@@ -260,7 +260,7 @@ template <class F, class Meta, int C>
   for (int c = 0; c < C; ++c) out[c] = acc[c];
 }
 
-/// From this m on a panel pays, by the count of instructions: docs/performance.md.
+/// From this m on a panel pays, by the count of instructions: docs/kernels.md.
 inline constexpr std::size_t kGemmFrom = 4;
 
 /// All rows of the call, for m < kGemmFrom.

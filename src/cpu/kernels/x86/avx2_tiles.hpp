@@ -18,7 +18,7 @@ namespace {
 /// memory there.
 [[gnu::always_inline]] inline void keep_in_memory() { asm volatile("" ::: "memory"); }
 /// Two values in registers, and what is before it stays there. Zen 3 takes 10 to 15 % longer for multiplications and
-/// additions in turn, which is how GCC orders them, than for two and two (docs/performance.md).
+/// additions in turn, which is how GCC orders them, than for two and two (docs/performance-log.md).
 [[gnu::always_inline]] inline void keep_order(__m256i& a, __m256i& b) { asm volatile("" : "+x"(a), "+x"(b)); }
 
 /// sums += scales * products of u and a, each product widened by itself.

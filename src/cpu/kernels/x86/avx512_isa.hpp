@@ -65,7 +65,7 @@ struct Avx512Isa {
     if constexpr (requires { Tile::kLanesEnd; }) gemm = gemm < Tile::kLanesEnd ? gemm : Tile::kLanesEnd;
     return {.lanes = m, .gemm = gemm, .lane_columns = 8};
   }
-  /// Measured on Zen 4, weights beyond the last-level cache (docs/performance.md).
+  /// Measured on Zen 4, weights beyond the last-level cache (docs/performance-log.md).
   template <class F, Precision P>
   static constexpr UsedFrom used_from() {
     constexpr bool kSuper = F::kFamily == Family::super_block;

@@ -86,7 +86,8 @@ struct GemmMemory {
 template <class Tile, class Packer>
 void gemm(const ProductArgs& args) noexcept {
   constexpr std::size_t kRows = Tile::Panel::kRows;
-  // Not on the stack: there it made the tiles 5 % slower, by where it moved their accumulators (docs/performance.md).
+  // Not on the stack: there it made the tiles 5 % slower, by where it moved their accumulators
+  // (docs/performance-log.md).
   using Memory = GemmMemory<Tile, Packer>;
   auto& memory = *reinterpret_cast<Memory*>(args.scratch);
   float* results = reinterpret_cast<float*>(args.scratch + sizeof(Memory));

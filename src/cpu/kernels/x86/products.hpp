@@ -9,7 +9,7 @@
 namespace quantlinear::cpu {
 namespace {
 
-/// Which kernel is used from which m on. Measured for each instruction set, docs/performance.md.
+/// Which kernel is used from which m on. Measured for each instruction set, docs/performance-log.md.
 struct UsedFrom {
   std::size_t lanes;             ///< GEMV with rows that are interleaved in the cache (a8, Interleavable); below it Dot
   std::size_t gemm;              ///< GEMM
