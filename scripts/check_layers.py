@@ -33,7 +33,7 @@ LAYERS = {
     "examples": [PUBLIC],
     "tests/install": [],
     "tests": ["core/", "cpu/", "formats/", "gguf/", "reference/", PUBLIC],
-    "bench": ["limits/limits.hpp", "cpu/", "formats/", PUBLIC],
+    "bench": ["limits/limits.hpp", PUBLIC],
     "fuzz": ["formats/", "gguf/", PUBLIC],
 }
 # Tests that see the library as a user does.

@@ -5,8 +5,8 @@
 all_stages=()
 declare -A describe packages fast_stages
 packages_base="g++ cmake ninja-build ccache python3 python3-venv pkg-config make"
-# What the program, the tests and the benchmarks are built with.
-packages_build="libcli11-dev libfmt-dev nlohmann-json3-dev libgtest-dev libbenchmark-dev"
+# What the program, the tests and the comparison with peers are built with.
+packages_build="libcli11-dev libfmt-dev nlohmann-json3-dev libgtest-dev"
 
 # stage NAME fast|full PACKAGES DESCRIPTION
 stage() {
@@ -48,6 +48,7 @@ stage_style() {
   sources | xargs -0 clang-format-19 --dry-run -Werror -ferror-limit=1 || faults=1
   python3 scripts/check_layers.py || faults=1
   python3 scripts/formats_table.py --check README.md || faults=1
+  python3 scripts/make_tables.py --check || faults=1
   shellcheck -x demo check .ci/run scripts/*.sh || faults=1
   [ $faults = 0 ]
 }

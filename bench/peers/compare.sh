@@ -12,5 +12,4 @@ compgen -G "$peers/lib/python*/site-packages/ik_llama_cpp/lib/libggml.so" > /dev
   "$root/bench/peers/setup_peers.sh" "$peers"
 [ -e "$build/CMakeCache.txt" ] || cmake -S "$root" -B "$build" -DCMAKE_BUILD_TYPE=Release
 cmake --build "$build" --parallel --target compare_peers peer_ggml peer_ours
-program=$(find "$build" -type f -name compare_peers -perm -u+x | head -n 1)
-exec "$program" --venv "$peers" "$@"
+exec "$build/bench/peers/compare_peers" --venv "$peers" "$@"

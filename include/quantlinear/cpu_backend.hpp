@@ -22,7 +22,7 @@ struct CpuOptions {
   /// Name of the instruction set to use ("scalar", "avx2", ...); empty: the best that this machine
   /// runs. One that the build lacks or the machine cannot run is an `unsupported` error of every call.
   /// The first load of a (weight type, precision) in a process compares the kernels with the scalar ones,
-  /// bit for bit, in about half a millisecond. Where they differ, the next weaker set is taken for these
+  /// bit for bit, in a millisecond or less. Where they differ, the next weaker set is taken for these
   /// parts and `explain` says why; if the set is named here, loading is an `unsupported` error instead.
   /// On Linux and a CPU with AMX, a backend asks for the tile registers, once and for the whole process
   /// (arch_prctl(2)): stacks for signal handlers (sigaltstack(2)) need room for them from then on. Where Linux refuses,
@@ -64,8 +64,8 @@ class CpuBackend {
   [[nodiscard]] Status download(Context& ctx, const HostBuffer& source, std::span<float> target) const;
 
   /// Parts are interleaved on request (LoadOptions::layout) in a8 from 16 rows on, by the executor's threads: of Q4_0,
-  /// Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL, Q2_K, Q4_K and TQ2_0 on AVX2, also of IQ4_XS on AVX-VNNI, also of Q3_K, Q5_K and
-  /// Q6_K on AVX-512. Copies are in huge pages, as far as the system grants them, for which one of 2 MiB or more may be
+  /// Q4_1, Q5_0, Q5_1, Q8_0, IQ4_NL, IQ4_XS, Q2_K, Q4_K and TQ2_0 on AVX2 and AVX-VNNI, also of Q3_K, Q5_K and Q6_K on
+  /// AVX-512. Copies are in huge pages, as far as the system grants them, for which one of 2 MiB or more may be
   /// rounded up by a sixteenth. The memory is the file's bytes once more until its mapping is closed or its pages are
   /// reclaimed.
   [[nodiscard]] Result<QuantStore> load_quant(const QuantPart& part, std::uint64_t in_features,

@@ -1,5 +1,5 @@
 // The dispatch table: for every instruction set and weight format, the kernels as plain data.
-// Tests, benchmarks and `explain` walk this table; nobody lists kernels by name.
+// Tests and `explain` walk this table; nobody lists kernels by name.
 #pragma once
 
 #include <array>

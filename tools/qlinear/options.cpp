@@ -115,7 +115,7 @@ void Options::device(DeviceOptions& device, bool offer_backend) {
         ->type_name("NAME")
         ->capture_default_str();
   }
-  number("--threads", "Number of threads; default: the CPUs that this process may use", device.threads, 1,
+  number("--threads", "Number of threads; default: the cores that this process may use", device.threads, 1,
          kMostThreads);
   const std::string help = fmt::format("Instruction set to use: {}; default: the best of this machine",
                                        fmt::join(instruction_set_names(), ", "));

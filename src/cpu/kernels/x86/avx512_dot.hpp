@@ -19,11 +19,12 @@ struct Avx512Dot {
   template <class F>
     requires(Unpack<F>::kByPlanes || Unpack<F>::kIndexed || Unpack<F>::kByQuarters || kWideBlocks<F>)
   using Packer = std::conditional_t<kWideBlocks<F>, PackWideBlocks<F>, PackBlocks<F>>;
+  /// One column of Q8_0 waits for memory, which is slower with sixteen rows side by side.
+  template <class F>
+  static constexpr std::size_t kSixteenRowsFrom = kSmallBlocksOfBytes<F> ? 2 : 1;
   template <class F, class Meta>
     requires(kWideBlocks<F> && sizeof(Meta) == sizeof(A8Meta))
   static std::size_t by_sixteen_rows(const ProductArgs& args) {
-    // One column then waits for memory, which is slower with sixteen rows side by side.
-    if (kSmallBlocksOfBytes<F> && args.x.m == 1) return args.row_begin;
     if constexpr (kFoursOfBlocks<F>) {
       if (args.in_features % 128 == 0) return gemv_by_fours<F>(args);
     }

@@ -144,10 +144,16 @@ template <class F, class Meta, class Dot, int C>
   }
 }
 
-/// Whether Dot takes sixteen rows at a time, as far as they go: by_sixteen_rows returns the first row it left.
+/// From so many columns on Dot takes sixteen rows at a time, as far as they go: by_sixteen_rows returns the first row
+/// it left.
 template <class F, class Meta, class Dot>
-inline constexpr bool kSixteenRows =
-    requires(const ProductArgs& args) { Dot::template by_sixteen_rows<F, Meta>(args); };
+inline constexpr std::size_t kSixteenRowsFrom = [] {
+  if constexpr (requires(const ProductArgs& args) { Dot::template by_sixteen_rows<F, Meta>(args); }) {
+    return Dot::template kSixteenRowsFrom<F>;
+  } else {
+    return SIZE_MAX;
+  }
+}();
 
 /// Memory that gemv needs.
 template <class F, class Meta, class Dot>
@@ -178,7 +184,9 @@ void gemv(const ProductArgs& call) noexcept {
   ProductArgs args = call;
   if constexpr (kReorders<F, Meta, Dot>) args.x = reorder<F, Meta, Dot>(call);
   std::size_t row = args.row_begin;
-  if constexpr (kSixteenRows<F, Meta, Dot>) row = Dot::template by_sixteen_rows<F, Meta>(args);
+  if constexpr (kSixteenRowsFrom<F, Meta, Dot> != SIZE_MAX) {
+    if (args.x.m >= kSixteenRowsFrom<F, Meta, Dot>) row = Dot::template by_sixteen_rows<F, Meta>(args);
+  }
   for (std::size_t step = 8; row < args.row_end; row += step) {
     const Rows8 rows(args.weights, args.row_bytes, row, args.row_end);
     step = rows.count;

@@ -81,7 +81,9 @@ struct IntegerProduct {
       return {"gemv", "blocks interleaved in the cache, 16 rows at a time", kInterleavedRows, From.lane_columns};
     }
     constexpr std::size_t kColumns = gemv_columns<F, GemvMeta, Dot>();
-    if (kSixteenRows<F, GemvMeta, Dot>) return {"gemv", "blocks read in place, 16 rows at a time", 16, kColumns};
+    if (m >= kSixteenRowsFrom<F, GemvMeta, Dot>) {
+      return {"gemv", "blocks read in place, 16 rows at a time", 16, kColumns};
+    }
     return {"gemv", "blocks read in place, 8 rows at a time", 8, kColumns};
   }
 };
