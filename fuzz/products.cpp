@@ -74,12 +74,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size < 6) return 0;
   const auto types = quant_types();
   const QuantTypeInfo& type = types[data[0] % types.size()];
-  const std::uint64_t most_blocks = std::max<std::uint64_t>(1, 640 / type.block_elements);
+  // Floats are multiplied otherwise in rows of a page and more.
+  const std::uint64_t most_blocks =
+      type.block_elements == 1 ? 2100 : std::max<std::uint64_t>(1, 640 / type.block_elements);
   const Case c{.type = type,
                .precision = static_cast<Precision>(data[1] % 3),
                .rows = 1 + data[2] % 50U,
-               .columns = type.block_elements * (1 + data[3] % most_blocks),
-               .m = 1 + data[4] % 20U,
+               .columns = type.block_elements * (1 + 9U * data[3] % most_blocks),
+               .m = 1 + data[4] % 72U,
                .source = {data + 5, size - 5}};
   std::vector<float> x(c.m * c.columns);
   const std::vector<std::byte> bits = c.bytes(x.size() * sizeof(float), 1 + data[0]);

@@ -196,6 +196,146 @@ TEST(Backends, AreWholeAfterAMove) {
   const AnyBackend any_taken = std::move(any);
   EXPECT_EQ(any.name(), "reference");  // NOLINT
   EXPECT_TRUE(any_taken.allocate(1));
+  CpuBackend cpu(CpuOptions{.threads = {.threads = 1}});
+  const CpuBackend cpu_taken = std::move(cpu);
+  EXPECT_TRUE(cpu.new_context());  // NOLINT
+  EXPECT_EQ(cpu.instruction_set(), cpu_taken.instruction_set());
+}
+
+TEST(CpuBackend, WhatWasMovedFromIsAnErrorValue) {
+  const CpuBackend cpu(CpuOptions{.threads = {.threads = 1}});
+  auto store = cpu.load_quant(part(Kind::Q8_0, 4, 64), 64).value();
+  auto ctx = cpu.new_context().value();
+  const std::vector<float> x(64);
+  std::vector<float> y(4);
+  const auto prepared = cpu.prepare(x, 1, {&store}).value();
+  const auto store_taken = std::move(store);
+  // NOLINTBEGIN: the state after a move is what is tested
+  EXPECT_EQ(store.in_features(), 0u);
+  EXPECT_EQ(store.out_features(), 0u);
+  EXPECT_TRUE(store.parts().empty());
+  EXPECT_FALSE(store.export_part(0, {}));
+  EXPECT_TRUE(cpu.explain(store, 1).parts.empty());
+  const std::uint64_t row = 0;
+  EXPECT_EQ(cpu.gemm_quant(ctx, x, store, y, 1).error().code,
+            ErrorCode::invalid_argument);
+  EXPECT_FALSE(cpu.gemm_quant(ctx, prepared, store, y));
+  EXPECT_FALSE(cpu.get_rows(ctx, store, {&row, 1}, y));
+  EXPECT_FALSE(cpu.prepare(x, 1, {&store}));
+  const auto ctx_taken = std::move(ctx);
+  EXPECT_FALSE(cpu.gemm_quant(ctx, x, store_taken, y, 1));
+  EXPECT_FALSE(cpu.gemm_quant(ctx, prepared, store_taken, y));
+  // NOLINTEND
+}
+
+TEST(CpuBackend, APrecisionOutsideTheEnumerationIsRefused) {
+  const auto precision = static_cast<Precision>(3);
+  const CpuBackend cpu(CpuOptions{.threads = {.threads = 1}});
+  const auto found = cpu.load_quant(part(Kind::Q8_0, 4, 64), 64, {.precision = precision});
+  ASSERT_FALSE(found);
+  EXPECT_EQ(found.error().code, ErrorCode::invalid_argument);
+  EXPECT_EQ(found.error().message, "precision: found the value 3, expected f32, a16 or a8");
+  const CpuBackend other(CpuOptions{.threads = {.threads = 1}, .precision = precision});
+  EXPECT_FALSE(other.memory_plan(std::vector{part(Kind::F32, 4, 64)}, 64, 1));
+}
+
+/// The reference backend, with stores that count how often one of them outlived the backend that made it.
+class WatchedBackend {
+ public:
+  using Buffer = HostBuffer;
+  using Context = ReferenceBackend::Context;
+  using Input = HostInputView;
+  using Output = HostOutputView;
+  class QuantStore {
+   public:
+    QuantStore(ReferenceBackend::QuantStore store, std::weak_ptr<int> maker, int& outlived)
+        : store_(std::move(store)), maker_(std::move(maker)), outlived_(&outlived) {}
+    QuantStore(QuantStore&& other) noexcept
+        : store_(std::move(other.store_)), maker_(other.maker_), outlived_(std::exchange(other.outlived_, nullptr)) {}
+    QuantStore& operator=(QuantStore&& other) noexcept {
+      look();
+      store_ = std::move(other.store_);
+      maker_ = other.maker_;
+      outlived_ = std::exchange(other.outlived_, nullptr);
+      return *this;
+    }
+    ~QuantStore() { look(); }
+    [[nodiscard]] std::uint64_t in_features() const noexcept { return store_.in_features(); }
+    [[nodiscard]] std::uint64_t out_features() const noexcept { return store_.out_features(); }
+    [[nodiscard]] std::span<const QuantPart> parts() const noexcept { return store_.parts(); }
+    [[nodiscard]] Status export_part(std::size_t index, std::span<std::byte> target) const {
+      return store_.export_part(index, target);
+    }
+
+   private:
+    friend class WatchedBackend;
+    void look() const {
+      if (outlived_ != nullptr && maker_.expired()) ++*outlived_;
+    }
+    ReferenceBackend::QuantStore store_;
+    std::weak_ptr<int> maker_;
+    int* outlived_;
+  };
+
+  explicit WatchedBackend(int& outlived) : outlived_(&outlived) {}
+  [[nodiscard]] std::string_view name() const noexcept { return "watched"; }
+  [[nodiscard]] Result<Context> new_context() const { return reference_.new_context(); }
+  [[nodiscard]] Result<Buffer> allocate(std::uint64_t count) const { return reference_.allocate(count); }
+  [[nodiscard]] Status upload(std::span<const float> source, Buffer& target) const {
+    return reference_.upload(source, target);
+  }
+  [[nodiscard]] Status download(Context& ctx, const Buffer& source, std::span<float> target) const {
+    return reference_.download(ctx, source, target);
+  }
+  [[nodiscard]] Result<QuantStore> load_quant(const QuantPart& weights, std::uint64_t in_features,
+                                              const LoadOptions& options = {}) const {
+    return load_quant_fused({&weights, 1}, in_features, options);
+  }
+  [[nodiscard]] Result<QuantStore> load_quant_fused(std::span<const QuantPart> parts, std::uint64_t in_features,
+                                                    const LoadOptions& options = {}) const {
+    auto store = reference_.load_quant_fused(parts, in_features, options);
+    if (!store) return std::unexpected(store.error());
+    return QuantStore(std::move(*store), life_, *outlived_);
+  }
+  [[nodiscard]] Status gemm_quant(Context& ctx, const Input& input, const QuantStore& store, const Output& out,
+                                  std::uint64_t m) const {
+    return reference_.gemm_quant(ctx, input, store.store_, out, m);
+  }
+  [[nodiscard]] Status get_rows(Context& ctx, const QuantStore& store, std::span<const std::uint64_t> rows,
+                                const Output& out) const {
+    return reference_.get_rows(ctx, store.store_, rows, out);
+  }
+  [[nodiscard]] Explanation explain(const QuantStore& store, std::uint64_t m) const {
+    return reference_.explain(store.store_, m);
+  }
+  [[nodiscard]] Result<MemoryUse> memory_plan(std::span<const QuantPart> parts, std::uint64_t in_features,
+                                              std::uint64_t m, const LoadOptions& options = {}) const {
+    return reference_.memory_plan(parts, in_features, m, options);
+  }
+  [[nodiscard]] MemoryUse ledger() const { return reference_.ledger(); }
+
+ private:
+  ReferenceBackend reference_;
+  std::shared_ptr<int> life_ = std::make_shared<int>();
+  int* outlived_;
+};
+
+TEST(Backends, AStoreThatIsAssignedToGoesBeforeItsMaker) {
+  int outlived = 0;
+  const auto layer_of = []<class B>(const B& backend) {
+    const QuantPart weights = part(Kind::Q8_0, 4, 64);
+    return QuantLinear<B>::from_gguf_bytes(backend, weights.kind, weights.bytes, 4, 64).value();
+  };
+  {
+    auto layer = layer_of(WatchedBackend(outlived));
+    layer = layer_of(WatchedBackend(outlived));
+    auto erased = layer_of(AnyBackend(WatchedBackend(outlived)));
+    erased = layer_of(AnyBackend(WatchedBackend(outlived)));
+    auto store = AnyBackend(WatchedBackend(outlived)).load_quant(part(Kind::Q8_0, 4, 64), 64).value();
+    store = AnyBackend(WatchedBackend(outlived)).load_quant(part(Kind::Q8_0, 4, 64), 64).value();
+    EXPECT_EQ(store.out_features(), 4u);
+  }
+  EXPECT_EQ(outlived, 0);
 }
 
 TEST(AnyBackend, KnowsItsObjectsWhateverBecameOfTheirMaker) {

@@ -188,6 +188,29 @@ TEST(GgufWriter, SizesPast63BitsAreRefused) {
   const auto bytes = writer.serialize();
   ASSERT_FALSE(bytes);
   EXPECT_NE(bytes.error().message.find("tensor \"b\": the file would pass 2^63 bytes"), std::string::npos);
+
+  GgufWriter at_the_end;  // where the place of "b" alone is too far
+  ASSERT_TRUE(at_the_end.add_tensor("a", 24, Dims{pow2(63) - 1 - pow2(31)}, never));
+  ASSERT_TRUE(at_the_end.add_tensor("b", 24, Dims{pow2(62)}, never));
+  const auto too_far = at_the_end.serialize();
+  ASSERT_FALSE(too_far);
+  EXPECT_NE(too_far.error().message.find("tensor \"b\": the file would pass 2^63 bytes"), std::string::npos)
+      << too_far.error().message;
+}
+
+TEST(GgufWriter, ALinkIsReplacedWhereverItLeads) {
+  const Directory directory;
+  GgufWriter writer;
+  const auto bytes = pattern(128);
+  ASSERT_TRUE(writer.add_tensor("a", GgufQuantType::F32, Dims{32}, bytes));
+  const auto path = directory / "model.gguf";
+  for (const auto& leads_to : {directory.path(), std::filesystem::path("/dev/null"), directory / "nowhere"}) {
+    std::filesystem::create_symlink(leads_to, path);
+    const auto written = writer.write(path);
+    ASSERT_TRUE(written) << written.error().message;
+    EXPECT_TRUE(std::filesystem::is_regular_file(std::filesystem::symlink_status(path)));
+    std::filesystem::remove(path);
+  }
 }
 
 // ---- sources -----------------------------------------------------------------------------------

@@ -79,7 +79,7 @@ TEST_P(EveryFormat, InterleavedKernelsGiveTheBitsOfScalar) {
       const cpu::InterleavedRows matrix{kernels.block, weights.size() / shape.n, shape.n};
       const QuantBytes copy = cpu::interleave(matrix, weights, *one_thread).value();
       const auto bias = test::random_activations(shape.n, 5);
-      for (const std::size_t m : {1U, 2U, 3U, 4U, 5U, 7U, 8U, 9U, 15U, 16U, 17U, 29U, 66U}) {
+      for (const std::size_t m : {1U, 2U, 3U, 4U, 5U, 6U, 7U, 8U, 9U, 11U, 12U, 15U, 16U, 17U, 29U, 66U}) {
         SCOPED_TRACE(std::string(isa.name) + " n " + std::to_string(shape.n) + " k " + std::to_string(shape.k) + " m " +
                      std::to_string(m));
         const auto x = test::random_activations(m * shape.k, 11 + static_cast<std::uint32_t>(m));

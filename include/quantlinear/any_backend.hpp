@@ -67,6 +67,16 @@ class AnyBackend {
     T value;
   };
   struct Object {
+    Object(std::shared_ptr<const Interface> m, std::unique_ptr<Erased> h) : maker(std::move(m)), held(std::move(h)) {}
+    Object(Object&&) = default;
+    // What was held goes while the backend that made it is still there.
+    Object& operator=(Object&& other) noexcept {
+      held = std::move(other.held);
+      maker = std::move(other.maker);
+      return *this;
+    }
+    ~Object() = default;
+
     std::shared_ptr<const Interface> maker;  // alive as long as the object, so no other backend gets its address
     std::unique_ptr<Erased> held;            // null once moved from
   };

@@ -48,6 +48,10 @@ class CpuBackend {
 
   CpuBackend() : CpuBackend(CpuOptions{}) {}
   explicit CpuBackend(const CpuOptions& options);
+  // Copies only: a moved-from backend would be a handle to nothing.
+  CpuBackend(const CpuBackend&) = default;
+  CpuBackend& operator=(const CpuBackend&) = default;
+  ~CpuBackend() = default;
 
   /// The error that every call of this backend will return, if the options cannot be honoured.
   [[nodiscard]] Status status() const;
@@ -103,7 +107,8 @@ class CpuBackend {
   std::shared_ptr<Impl> impl_;
 };
 
-/// Scratch memory of one caller: grows to what the largest forward needed and is reused.
+/// Scratch memory of one caller: grows to what the largest forward needed and is reused. Using one that was moved from
+/// is an error value.
 class CpuBackend::Context {
  public:
   Context(Context&&) noexcept;

@@ -15,7 +15,7 @@ enum class ErrorCode : std::uint8_t {
   io,                ///< the operating system refused to open, read, map or write
   not_found,         ///< a tensor, metadata key or type of that name does not exist
   unsupported,       ///< well-formed, but this build, backend or machine cannot do it
-  out_of_memory,     ///< an allocation of the size named in the message failed
+  out_of_memory,     ///< an allocation failed; the message names its size where it is known
   data_changed,      ///< a mapped file changed its size or modification time after it was opened
   device,            ///< a device (GPU, driver) reported a failure
 };

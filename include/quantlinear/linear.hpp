@@ -135,6 +135,15 @@ class QuantLinear final : public Linear<B> {
     return verify_layer(backend_, store_, options);
   }
 
+  QuantLinear(QuantLinear&&) = default;
+  /// The old store goes while the backend that made it is still there.
+  QuantLinear& operator=(QuantLinear&& other) noexcept {
+    store_ = std::move(other.store_);
+    backend_ = std::move(other.backend_);
+    return *this;
+  }
+  ~QuantLinear() = default;
+
  private:
   QuantLinear(const B& backend, typename B::QuantStore store) : backend_(backend), store_(std::move(store)) {}
 

@@ -48,7 +48,7 @@ namespace detail {
 /// 2e-5 (a16), 5e-3 (a8).
 template <Backend B>
 [[nodiscard]] Result<VerifyReport> verify_layer(const B& backend, const typename B::QuantStore& store,
-                                                const VerifyOptions& options) {
+                                                const VerifyOptions& options) try {
   VerifyReport report;
   const std::uint64_t in = store.in_features(), out = store.out_features();
   const auto with_bytes = detail::parts_with_bytes(
@@ -92,6 +92,8 @@ template <Backend B>
   report.results = std::move(*compared);
   report.passed = !report.broken_block && std::ranges::all_of(report.results, &VerifyResult::passed);
   return report;
+} catch (const std::bad_alloc&) {
+  return fail(ErrorCode::out_of_memory, "verify: cannot allocate its results");
 }
 
 }  // namespace quantlinear

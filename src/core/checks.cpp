@@ -42,6 +42,7 @@ Status check_view(View& view, const char* name, std::uint64_t m, std::uint64_t c
                      " rows of " + text(columns) + " with stride " + text(view.row_stride));
   }
   if (view.data == nullptr && needed != 0) return fail_here("is null, expected " + text(needed) + " floats");
+  if (columns == 0) view.row_stride = 0;  // rows of nothing are all in the same place, which may be null
   return {};
 }
 

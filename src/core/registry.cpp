@@ -22,7 +22,7 @@ constexpr struct {
 
 }  // namespace
 
-Result<AnyBackend> make_backend(std::string_view name, const CpuOptions& options) {
+Result<AnyBackend> make_backend(std::string_view name, const CpuOptions& options) try {
   std::string known;
   for (const auto& backend : kBackends) {
     if (backend.name == name) return backend.make(options);
@@ -30,6 +30,8 @@ Result<AnyBackend> make_backend(std::string_view name, const CpuOptions& options
   }
   return fail(ErrorCode::not_found,
               "backend \"" + std::string(name) + "\": not in this build, expected one of " + known);
+} catch (const std::bad_alloc&) {
+  return fail(ErrorCode::out_of_memory, "cannot allocate a backend");
 }
 
 }  // namespace quantlinear

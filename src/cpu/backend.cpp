@@ -28,10 +28,15 @@ struct CpuBackend::Impl {
   [[nodiscard]] Result<LayerKernels> kernels(std::span<const QuantPart> parts, std::uint64_t in_features,
                                              const LoadOptions& load) const {
     if (!status) return std::unexpected(status.error());
+    const Precision precision = load.precision.value_or(options.precision);
+    if (precision > Precision::a8) {
+      return fail(ErrorCode::invalid_argument, "precision: found the value " +
+                                                   std::to_string(static_cast<unsigned>(precision)) +
+                                                   ", expected f32, a16 or a8");
+    }
     const Result<std::uint64_t> out_features = detail::check_parts(parts, in_features);
     if (!out_features) return std::unexpected(out_features.error());
-    return cpu::choose_kernels(choices, parts, in_features, *out_features, load.precision.value_or(options.precision),
-                               load.layout);
+    return cpu::choose_kernels(choices, parts, in_features, *out_features, precision, load.layout);
   }
 };
 
@@ -74,6 +79,10 @@ auto without_bad_alloc(const char* what, Body body) -> decltype(body()) {
   } catch (const std::bad_alloc&) {
     return fail(ErrorCode::out_of_memory, std::string("cpu: out of memory in ") + what);
   }
+}
+
+std::unexpected<Error> moved_from(const std::string& what) {
+  return fail(ErrorCode::invalid_argument, what + ": moved from, expected one that holds something");
 }
 
 MemoryUse store_use(std::span<const QuantPart> parts, const LayerKernels& kernels) {
@@ -204,6 +213,8 @@ Result<CpuBackend::QuantStore> CpuBackend::load_quant_fused(std::span<const Quan
 Status CpuBackend::gemm_quant(Context& ctx, const HostInput& input, const QuantStore& store, const HostOutput& out,
                               std::uint64_t m) const {
   if (!impl_->status) return impl_->status;
+  if (store.impl_ == nullptr) return moved_from("store");
+  if (ctx.impl_ == nullptr) return moved_from("context");
   const QuantStore::Impl& s = *store.impl_;
   const Result<detail::CheckedViews> views =
       detail::check_views(input, out, m, s.kernels.in_features, s.kernels.out_features);
@@ -237,6 +248,7 @@ Result<CpuBackend::PreparedInput> CpuBackend::prepare(const HostInput& x, std::u
   for (std::size_t i = 0; i < stores.size(); ++i) {
     const std::string where = "stores[" + std::to_string(i) + "]: ";
     if (stores[i] == nullptr) return fail(ErrorCode::invalid_argument, where + "is null, expected a store");
+    if (stores[i]->impl_ == nullptr) return moved_from("stores[" + std::to_string(i) + "]");
     if (stores[i]->in_features() != stores[0]->in_features()) {
       return fail(ErrorCode::invalid_argument, where + "in_features: found " +
                                                    std::to_string(stores[i]->in_features()) + ", expected " +
@@ -273,7 +285,9 @@ Result<CpuBackend::PreparedInput> CpuBackend::prepare(const HostInput& x, std::u
 Status CpuBackend::gemm_quant(Context& ctx, const PreparedInput& input, const QuantStore& store,
                               const HostOutput& out) const {
   if (!impl_->status) return impl_->status;
-  if (input.impl_ == nullptr) return fail(ErrorCode::invalid_argument, "prepared input: it was moved from");
+  if (input.impl_ == nullptr) return moved_from("prepared input");
+  if (store.impl_ == nullptr) return moved_from("store");
+  if (ctx.impl_ == nullptr) return moved_from("context");
   const QuantStore::Impl& s = *store.impl_;
   const PreparedInput::Impl& x = *input.impl_;
   if (x.in_features != s.kernels.in_features) {
@@ -315,11 +329,16 @@ Status CpuBackend::gemm_quant(Context& ctx, const PreparedInput& input, const Qu
 Status CpuBackend::get_rows(Context&, const QuantStore& store, std::span<const std::uint64_t> row_ids,
                             const HostOutput& out) const {
   if (!impl_->status) return impl_->status;
+  if (store.impl_ == nullptr) return moved_from("store");
   const QuantStore::Impl& s = *store.impl_;
   const Result<HostOutput> view = detail::check_rows(row_ids, out, s.kernels.out_features, s.kernels.in_features);
   if (!view) return std::unexpected(view.error());
   return without_bad_alloc("get_rows", [&]() -> Status {
-    std::vector<std::byte> extracted;
+    std::size_t longest = 0;  // all memory before the first row is written
+    for (const PartKernels& part : s.kernels.parts) {
+      if (part.interleaved_rows != 0) longest = std::max<std::size_t>(longest, part.row_bytes);
+    }
+    std::vector<std::byte> extracted(longest);
     for (std::size_t i = 0; i < row_ids.size(); ++i) {
       std::size_t p = 0;
       std::uint64_t row = row_ids[i];
@@ -328,7 +347,6 @@ Status CpuBackend::get_rows(Context&, const QuantStore& store, std::span<const s
       const QuantTypeInfo& info = *quant_type_info(s.parts[p].kind);
       const std::byte* blocks = part.weights + row * part.row_bytes;
       if (part.interleaved_rows != 0) {
-        extracted.resize(part.row_bytes);
         cpu::extract_row(interleaved_part(part, s.parts[p]), s.weights[p].bytes(), row, extracted.data());
         blocks = extracted.data();
       }
@@ -340,10 +358,11 @@ Status CpuBackend::get_rows(Context&, const QuantStore& store, std::span<const s
 }
 
 Explanation CpuBackend::explain(const QuantStore& store, std::uint64_t m) const {
-  const QuantStore::Impl& s = *store.impl_;
-  const ForwardPlan plan = cpu::plan_forward(s.kernels, s.parts, m, impl_->executor->concurrency());
   Explanation e;
   e.backend = "cpu";
+  if (store.impl_ == nullptr) return e;
+  const QuantStore::Impl& s = *store.impl_;
+  const ForwardPlan plan = cpu::plan_forward(s.kernels, s.parts, m, impl_->executor->concurrency());
   e.in_features = s.kernels.in_features;
   e.out_features = s.kernels.out_features;
   e.m = m;
@@ -406,11 +425,13 @@ CpuBackend::QuantStore::QuantStore(std::unique_ptr<const Impl> impl) : impl_(std
 CpuBackend::QuantStore::QuantStore(QuantStore&&) noexcept = default;
 CpuBackend::QuantStore& CpuBackend::QuantStore::operator=(QuantStore&&) noexcept = default;
 CpuBackend::QuantStore::~QuantStore() = default;
-std::uint64_t CpuBackend::QuantStore::in_features() const noexcept { return impl_->kernels.in_features; }
-std::uint64_t CpuBackend::QuantStore::out_features() const noexcept { return impl_->kernels.out_features; }
-std::span<const QuantPart> CpuBackend::QuantStore::parts() const noexcept { return impl_->parts; }
+std::uint64_t CpuBackend::QuantStore::in_features() const noexcept { return impl_ ? impl_->kernels.in_features : 0; }
+std::uint64_t CpuBackend::QuantStore::out_features() const noexcept { return impl_ ? impl_->kernels.out_features : 0; }
+std::span<const QuantPart> CpuBackend::QuantStore::parts() const noexcept {
+  return impl_ ? std::span<const QuantPart>(impl_->parts) : std::span<const QuantPart>();
+}
 Status CpuBackend::QuantStore::export_part(std::size_t index, std::span<std::byte> target) const {
-  if (Status status = detail::check_export(impl_->parts, in_features(), index, target.size()); !status) return status;
+  if (Status status = detail::check_export(parts(), in_features(), index, target.size()); !status) return status;
   const PartKernels& part = impl_->kernels.parts[index];
   const std::span<const std::byte> weights = impl_->weights[index].bytes();
   if (part.interleaved_rows == 0) {
@@ -422,6 +443,6 @@ Status CpuBackend::QuantStore::export_part(std::size_t index, std::span<std::byt
   }
   return {};
 }
-Precision CpuBackend::QuantStore::precision() const noexcept { return impl_->precision; }
+Precision CpuBackend::QuantStore::precision() const noexcept { return impl_ ? impl_->precision : Precision::a8; }
 
 }  // namespace quantlinear

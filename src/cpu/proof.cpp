@@ -22,7 +22,7 @@ constexpr std::size_t kRows = 33;  // one more than a work item's granule: full 
 constexpr std::size_t kColumns = 2 * kChunk;
 constexpr std::size_t kDifferent = 17;  // columns of several GEMM tiles and a rest; further ones are the same again
 constexpr std::size_t kMost = 66;       // a GEMM, even of kernels that have one late
-constexpr std::size_t kColumnCounts[] = {1, 2, 3, 4, 8, kDifferent, kMost};  // what a GEMV takes at once, and a GEMM
+constexpr std::size_t kColumnCounts[] = {1, 2, 3, 4, 5, 6, 7, 8, 15, kDifferent, kMost};  // passes of GEMVs, and GEMMs
 constexpr std::size_t kWithBias = 3;  // the others without, since it hides the last bits
 constexpr std::size_t kNanColumn = 5;
 

@@ -25,7 +25,7 @@
 //   kFactor          power of two folded out of d: the true d is kFactor * half(d_bits(block))
 //   static uint16_t d_bits(const uint8_t* block)                  IEEE half
 //   static uint16_t dmin_bits(const uint8_t* block)               only if kHasMin
-//   template <class V> static V::U8x16 scales(const uint8_t* block)   s_j as signed bytes, unused ones 0
+//   template <class V> static V::U8x16 scales(const uint8_t* block)   s_j as signed bytes, then anything
 //   template <class V> static V::U8x16 mins(const uint8_t* block)     m_j as unsigned bytes < 128; only if kHasMin
 // small_block only, one of:
 //   static uint16_t d_bits(const uint8_t* block)                  IEEE half, one scale for the whole block, or

@@ -108,6 +108,7 @@ Status ReferenceBackend::gemm_quant(Context&, const HostInput& input, const Quan
   const QuantStore::Impl& s = *store.impl_;
   const Result<detail::CheckedViews> views = detail::check_views(input, out, m, s.in_features, s.out_features);
   if (!views) return std::unexpected(views.error());
+  if (s.out_features == 0) return {};
   for (std::uint64_t i = 0; i < m; ++i) {
     const std::span<const float> x(views->input.data + i * views->input.row_stride, s.in_features);
     float* y = views->out.data + i * views->out.row_stride;

@@ -84,7 +84,8 @@ class Usage(CliTest):
             ["verify", f, "--isa", "avx1024"], ["verify", f, "--backend", "gpu"], ["explain", f, "w.weight", "--m", "0"],
             ["bench", "--type", "q9_9"], ["bench", "--n", "0"], ["bench", "--k", "x"], ["bench", "--reps", "0"],
             ["bench", f, "--type", "q4_0"], ["bench", f, "--n", "64"],
-            ["bench", "--min-time", "-1"], ["make-sample"], ["make-sample", "f", "--blocks", "0"], ["report"],
+            ["bench", "--min-time", "-1"], ["bench", "--min-time", "nan"],
+            ["make-sample"], ["make-sample", "f", "--blocks", "0"], ["report"],
         ]:  # fmt: skip
             with self.subTest(arguments=arguments):
                 self.fails(2, r"see qlinear.* --help", *arguments)
@@ -191,9 +192,11 @@ class Dequantize(CliTest):
     def test_vectors_and_slices(self):
         out = self.here / "w.npy"
         self.ok("dequantize", self.sample, "output_norm.weight", "-o", out)
+        out.chmod(0o600)  # the next one replaces it, and keeps that
         rows, columns, data = read_npy(out)
         self.assertEqual((rows, columns, data), (1, 512, Gguf(self.sample).f32("output_norm.weight")))
         self.ok("dequantize", self.sample, "token_embd.weight", "-o", out)  # two slices of a million values
+        self.assertEqual(out.stat().st_mode & 0o777, 0o600)
         rows, columns, data = read_npy(out)
         self.assertEqual((rows, columns), (4096, 512))
         embd = Gguf(self.sample)
@@ -381,6 +384,11 @@ class Verify(CliTest):
         self.assertEqual([r["m"] for r in precision["results"]], [1, 3])
         self.assertTrue(0 < precision["nmse"] <= 1e-4)
         self.assertTrue(data["passed"])
+
+    def test_rows_of_nothing_take_nothing(self):
+        path = self.here / "rows.gguf"
+        path.write_bytes(gguf_bytes(tensors=[(b"w", (0, 1 << 40), 0, b"")]))
+        self.assertIn("PASS", self.ok("verify", path))
 
     def test_golden_passes(self):
         for path in GOLDEN_FILES:

@@ -6,6 +6,8 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
+#include <cmath>
+#include <cstdlib>
 #include <functional>
 #include <utility>
 
@@ -100,6 +102,9 @@ void Options::number(const std::string& name, const std::string& help, std::uint
 void Options::seconds(std::string name, std::string help, double& value, double most) {
   app_->add_option(std::move(name), value, std::move(help))
       ->check(CLI::Range(0.0, most))
+      ->check([](const std::string& text) {  // a NaN is within any range
+        return std::string(std::isnan(std::strtod(text.c_str(), nullptr)) ? text + " is no number" : "");
+      })
       ->type_name("S")
       ->capture_default_str();
 }

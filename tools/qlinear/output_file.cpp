@@ -10,6 +10,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <system_error>
 #include <utility>
 
@@ -30,6 +31,8 @@ std::unexpected<quantlinear::Error> io_error(const std::filesystem::path& path, 
 // An interrupted program takes its temporary file with it. One at a time is all that this program
 // writes; the handler only uses calls that are safe in a handler.
 char doomed_file[4096] = "";
+constexpr int kInterrupts[] = {SIGINT, SIGTERM, SIGHUP};
+struct sigaction actions_before[std::size(kInterrupts)];
 
 void remove_and_die(int signal) {
   if (doomed_file[0] != '\0') unlink(doomed_file);
@@ -37,10 +40,23 @@ void remove_and_die(int signal) {
   std::raise(signal);
 }
 
+/// To be followed by leave_interrupts, once the file is what it should be. Signals that are ignored (nohup) stay so.
 void remove_on_interrupt(const std::string& path) {
   if (path.size() >= sizeof doomed_file) return;
   std::memcpy(doomed_file, path.c_str(), path.size() + 1);
-  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) std::signal(signal, path.empty() ? SIG_DFL : remove_and_die);
+  for (std::size_t i = 0; i < std::size(kInterrupts); ++i) {
+    sigaction(kInterrupts[i], nullptr, &actions_before[i]);
+    if (actions_before[i].sa_handler == SIG_IGN) continue;
+    struct sigaction action{};
+    action.sa_handler = remove_and_die;
+    sigaction(kInterrupts[i], &action, nullptr);
+  }
+}
+
+void leave_interrupts() {
+  if (doomed_file[0] == '\0') return;
+  doomed_file[0] = '\0';
+  for (std::size_t i = 0; i < std::size(kInterrupts); ++i) sigaction(kInterrupts[i], &actions_before[i], nullptr);
 }
 
 }  // namespace
@@ -64,10 +80,11 @@ Result<OutputFile> OutputFile::create(const std::filesystem::path& target) {
   const int descriptor = mkostemp(temporary.data(), O_CLOEXEC);
   if (descriptor < 0) return io_error(target, "create a temporary file beside it", errno);
   remove_on_interrupt(temporary);
-  // mkostemp makes a private file; the result gets the permissions of any new file.
+  // mkostemp makes a private file; the result gets the permissions of the file it replaces, or of any new file.
   const mode_t mask = umask(0);
   umask(mask);
-  (void)fchmod(descriptor, 0666 & ~mask);
+  const bool replaces = std::filesystem::exists(status);
+  (void)fchmod(descriptor, replaces ? static_cast<mode_t>(status.permissions()) & 07777 : 0666 & ~mask);
   return OutputFile(std::move(real), std::move(temporary), descriptor, false);
 }
 
@@ -115,7 +132,7 @@ Status OutputFile::finish() {
     return io_error(target_, "replace", number);
   }
   temporary_.clear();
-  remove_on_interrupt("");
+  leave_interrupts();
   return {};
 }
 

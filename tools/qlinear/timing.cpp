@@ -31,8 +31,10 @@ Result<std::vector<std::vector<LayerSource>>> with_copies(std::vector<LayerSourc
   for (const LayerSource& layer : layers) bytes += layer.weight_bytes();
   const std::uint64_t wanted = 4 * last_level_cache_bytes();
   const std::uint64_t most = std::min(std::uint64_t{2} << 30U, physical_memory_bytes() / 4);
+  // A copy of a tiny layer takes some memory, and time, besides its weights.
+  const std::uint64_t cost = bytes + 16384 * layers.size();
   std::uint64_t count = 1;
-  if (bytes > 0) count = std::max<std::uint64_t>(1, std::min((wanted + bytes - 1) / bytes, most / bytes));
+  if (bytes > 0) count = std::max<std::uint64_t>(1, std::min((wanted + bytes - 1) / bytes, most / cost));
 
   std::vector<std::vector<LayerSource>> copies{std::move(layers)};
   while (copies.size() < count) {

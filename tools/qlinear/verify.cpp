@@ -98,8 +98,8 @@ Result<Findings> verify_all(const AnyBackend& backend, const GgufFile& file,
     const auto progress = [&](double share) {
       bar.update(done + static_cast<std::uint64_t>(share * static_cast<double>(tensor->bytes)), tensor->name);
     };
-    auto finding =
-        is_matrix(*tensor) ? verify_matrix(backend, file, *tensor, options, progress) : scan_vector(file, *tensor);
+    const bool multiplies = is_matrix(*tensor) && tensor->bytes != 0;
+    auto finding = multiplies ? verify_matrix(backend, file, *tensor, options, progress) : scan_vector(file, *tensor);
     if (!finding) {
       Error error = finding.error();
       if (error.message.find(tensor->name) == std::string::npos) {
@@ -108,7 +108,7 @@ Result<Findings> verify_all(const AnyBackend& backend, const GgufFile& file,
       return std::unexpected(std::move(error));
     }
     findings.passed = findings.passed && finding->passed;
-    (is_matrix(*tensor) ? findings.matrices : findings.vectors).push_back(std::move(*finding));
+    (multiplies ? findings.matrices : findings.vectors).push_back(std::move(*finding));
     done += tensor->bytes;
     progress(0);
   }
