@@ -23,7 +23,7 @@ KERNEL = ["cpu/isa/", "cpu/kernels/", "cpu/kernel_table.hpp", "cpu/activations.h
 LAYERS = {
     "include/quantlinear": [PUBLIC],
     "src/formats": ["formats/", "quantlinear/quant_type.hpp"],
-    "src/gguf": ["gguf/", "core/huge_pages.hpp", PUBLIC],
+    "src/gguf": ["gguf/", "core/huge_pages.hpp", "core/printable.hpp", PUBLIC],
     "src/core": ["core/", "formats/", PUBLIC],
     "src/reference": ["reference/", "core/", PUBLIC],
     "src/cpu": ["cpu/", "core/", "formats/", PUBLIC],

@@ -125,6 +125,7 @@ TEST_F(FromGguf, WrongNamesAndShapesAreErrors) {
   list.push_back({"b.bias", 26, {2}, std::vector<std::byte>(8)});
   list.push_back({"c.weight", id(Kind::Q8_0), {32, 2}, test::random_weights(Kind::Q8_0, 2, 32, 1)});
   list.push_back({"c.bias", id(Kind::F32), {2, 2}, std::vector<std::byte>(16)});
+  list.push_back({"a\n\x1b[2J\xff", 26, {256, 2}, std::vector<std::byte>(2 * 256 * 4)});
   const GgufFile file = file_of(list);
   const auto load = [&](std::initializer_list<std::string_view> names) { return Layer::from_gguf(cpu, file, names); };
   expect_error(Layer::from_gguf(cpu, file, "q.weights"), ErrorCode::not_found, {"q.weights", "q.weight"});
@@ -135,6 +136,7 @@ TEST_F(FromGguf, WrongNamesAndShapesAreErrors) {
   expect_error(load({"b.weight"}), ErrorCode::invalid_argument, {"b.bias", "I32"});
   expect_error(load({"c.weight"}), ErrorCode::invalid_argument, {"c.bias"});
   expect_error(load({"ids"}), ErrorCode::invalid_argument, {"ids", "I32", "weight type"});
+  expect_error(load({"a\n\x1b[2J\xff"}), ErrorCode::invalid_argument, {R"(a\x0a\x1b[2J\xff: found)"});
 }
 
 }  // namespace

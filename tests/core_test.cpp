@@ -217,8 +217,7 @@ TEST(CpuBackend, WhatWasMovedFromIsAnErrorValue) {
   EXPECT_FALSE(store.export_part(0, {}));
   EXPECT_TRUE(cpu.explain(store, 1).parts.empty());
   const std::uint64_t row = 0;
-  EXPECT_EQ(cpu.gemm_quant(ctx, x, store, y, 1).error().code,
-            ErrorCode::invalid_argument);
+  EXPECT_EQ(cpu.gemm_quant(ctx, x, store, y, 1).error().code, ErrorCode::invalid_argument);
   EXPECT_FALSE(cpu.gemm_quant(ctx, prepared, store, y));
   EXPECT_FALSE(cpu.get_rows(ctx, store, {&row, 1}, y));
   EXPECT_FALSE(cpu.prepare(x, 1, {&store}));

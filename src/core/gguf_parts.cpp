@@ -4,6 +4,8 @@
 #include <new>
 #include <string>
 
+#include "core/printable.hpp"
+
 namespace quantlinear {
 namespace {
 
@@ -34,9 +36,9 @@ Result<std::vector<float>> bias_of(const GgufFile& file, const GgufTensorInfo& w
   if (!info) return std::unexpected(info.error());
   const std::optional<GgufQuantType> kind = (*info)->kind();
   if (!kind || quant_type_info(*kind)->block_elements != 1 || !fits_rows(**info, weight)) {
-    return fail(ErrorCode::invalid_argument, name + ": found " + describe(**info) + ", expected F32, F16 or BF16 [" +
-                                                 std::to_string(weight.rows()) + "], a value for each row of " +
-                                                 weight.name);
+    return fail(ErrorCode::invalid_argument, detail::printable(name) + ": found " + describe(**info) +
+                                                 ", expected F32, F16 or BF16 [" + std::to_string(weight.rows()) +
+                                                 "], a value for each row of " + detail::printable(weight.name));
   }
   const Result<QuantBytes> bytes = file.bytes(**info);
   if (!bytes) return std::unexpected(bytes.error());
@@ -57,15 +59,16 @@ Result<GgufParts> gguf_parts(const GgufFile& file, std::span<const std::string_v
     const std::optional<GgufQuantType> kind = tensor.kind();
     if (!kind) {
       return fail(ErrorCode::invalid_argument,
-                  tensor.name + ": found type " + tensor.type_name() + ", expected a weight type");
+                  detail::printable(tensor.name) + ": found type " + tensor.type_name() + ", expected a weight type");
     }
     if (tensor.dims.size() == 0) {
-      return fail(ErrorCode::invalid_argument, tensor.name + ": found a scalar, expected a matrix");
+      return fail(ErrorCode::invalid_argument, detail::printable(tensor.name) + ": found a scalar, expected a matrix");
     }
     if (!result.parts.empty() && tensor.in_features() != result.in_features) {
-      return fail(ErrorCode::invalid_argument, tensor.name + ": found rows of " + std::to_string(tensor.in_features()) +
-                                                   ", expected " + std::to_string(result.in_features) + " as in " +
-                                                   std::string(names.front()));
+      return fail(ErrorCode::invalid_argument, detail::printable(tensor.name) + ": found rows of " +
+                                                   std::to_string(tensor.in_features()) + ", expected " +
+                                                   std::to_string(result.in_features) + " as in " +
+                                                   detail::printable(names.front()));
     }
     result.in_features = tensor.in_features();
     Result<QuantBytes> bytes = file.bytes(tensor);

@@ -1,6 +1,8 @@
 // The only file that names all backends.
+#include <new>
 #include <string>
 
+#include "core/printable.hpp"
 #include "quantlinear/any_backend.hpp"
 #include "quantlinear/reference_backend.hpp"
 
@@ -29,7 +31,7 @@ Result<AnyBackend> make_backend(std::string_view name, const CpuOptions& options
     known += (known.empty() ? "" : ", ") + std::string(backend.name);
   }
   return fail(ErrorCode::not_found,
-              "backend \"" + std::string(name) + "\": not in this build, expected one of " + known);
+              "backend \"" + detail::printable(name) + "\": not in this build, expected one of " + known);
 } catch (const std::bad_alloc&) {
   return fail(ErrorCode::out_of_memory, "cannot allocate a backend");
 }

@@ -3,6 +3,7 @@
 #include <new>
 
 #include "core/checks.hpp"
+#include "core/printable.hpp"
 #include "cpu/cpu_features.hpp"
 #include "cpu/forward_plan.hpp"
 #include "cpu/interleave.hpp"
@@ -126,15 +127,15 @@ CpuBackend::CpuBackend(const CpuOptions& options) : impl_(std::make_shared<Impl>
       impl_->isa = &isa;
       impl_->choices = {&isa};
       if (missing != 0) {
-        impl_->status = fail(ErrorCode::unsupported, "instruction_set " + options.instruction_set +
+        impl_->status = fail(ErrorCode::unsupported, "instruction_set " + detail::printable(options.instruction_set) +
                                                          ": this machine lacks " + cpu::feature_names(missing));
       }
     }
   }
   if (impl_->isa == nullptr) {
     impl_->isa = &cpu::instruction_sets().front();
-    impl_->status = fail(ErrorCode::unsupported,
-                         "instruction_set \"" + options.instruction_set + "\" is not in this build; it has " + known);
+    impl_->status = fail(ErrorCode::unsupported, "instruction_set \"" + detail::printable(options.instruction_set) +
+                                                     "\" is not in this build; it has " + known);
   }
   impl_->executor = options.executor ? options.executor : make_thread_pool(options.threads);
 }

@@ -10,13 +10,12 @@
 #include <string>
 #include <string_view>
 
+#include "core/printable.hpp"
 #include "quantlinear/error.hpp"
 
 namespace quantlinear::gguf {
 
-/// `bytes` made fit for a message: control characters, quotes and invalid UTF-8 become \xNN, and at
-/// most `limit` bytes are shown, followed by "..." if there are more.
-[[nodiscard]] std::string printable(std::string_view bytes, std::size_t limit = 96);
+using detail::printable;
 
 /// `printable` of a path, in full.
 [[nodiscard]] std::string printable_path(const std::filesystem::path& path);

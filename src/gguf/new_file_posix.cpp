@@ -40,8 +40,8 @@ Result<NewFile> NewFile::create(const std::filesystem::path& target) {
   if (!target.has_filename()) {
     return fail(ErrorCode::invalid_argument, file.label_ + ": the path does not name a file");
   }
-  // A rename would put a file in the place of a device or FIFO, and fail on a directory at the end. It replaces symbolic
-  // links, wherever they lead.
+  // A rename would put a file in the place of a device or FIFO, and fail on a directory at the end. It replaces
+  // symbolic links, wherever they lead.
   struct stat existing{};
   const bool exists = ::lstat(target.c_str(), &existing) == 0 && !S_ISLNK(existing.st_mode);
   if (exists && !S_ISREG(existing.st_mode)) {

@@ -193,7 +193,8 @@ Result<std::vector<std::byte>> GgufWriter::header() const {
     for (const std::uint64_t dim : tensor.dims) out.put(dim);
     out.put(tensor.type_id);
     out.put(offset);
-    if (offset > most || tensor.bytes > most - offset) return refuse_tensor(tensor.name, "the file would pass 2^63 bytes");
+    if (offset > most || tensor.bytes > most - offset)
+      return refuse_tensor(tensor.name, "the file would pass 2^63 bytes");
     offset = gguf::align_up(offset + tensor.bytes, alignment_);
   }
   if (!tensors_.empty()) out.pad_to(alignment_);
