@@ -198,19 +198,20 @@ TEST(GgufWriter, SizesPast63BitsAreRefused) {
       << too_far.error().message;
 }
 
-TEST(GgufWriter, ALinkIsReplacedWhereverItLeads) {
+TEST(GgufWriter, ALinkIsReplacedIfItLeadsToAFileOrToNothing) {
   const Directory directory;
   GgufWriter writer;
   const auto bytes = pattern(128);
   ASSERT_TRUE(writer.add_tensor("a", GgufQuantType::F32, Dims{32}, bytes));
-  const auto path = directory / "model.gguf";
-  for (const auto& leads_to : {directory.path(), std::filesystem::path("/dev/null"), directory / "nowhere"}) {
+  const auto path = directory / "model.gguf", file = directory.write("file", "kept");
+  for (const auto& leads_to : {directory.path(), std::filesystem::path("/dev/null"), file, directory / "nowhere"}) {
     std::filesystem::create_symlink(leads_to, path);
-    const auto written = writer.write(path);
-    ASSERT_TRUE(written) << written.error().message;
-    EXPECT_TRUE(std::filesystem::is_regular_file(std::filesystem::symlink_status(path)));
+    const bool replaced = leads_to == file || !std::filesystem::exists(leads_to);
+    EXPECT_EQ(writer.write(path).has_value(), replaced) << leads_to;
+    EXPECT_EQ(std::filesystem::is_symlink(path), !replaced) << leads_to;
     std::filesystem::remove(path);
   }
+  EXPECT_EQ(std::filesystem::file_size(file), 4u);
 }
 
 // ---- sources -----------------------------------------------------------------------------------

@@ -131,9 +131,9 @@ TEST_P(EveryFormat, RowsDoNotDependOnM) {
       [&](const InstructionSet& isa, const FormatKernels&, const ProductKernel& kernel, Precision precision) {
         if (isa.name == cpu::instruction_sets().front().name) {
           expected.emplace(precision, run(isa, kernel, weights, n, k, x, most));
-          return;
         }
-        for (std::size_t m = 1; m <= most; ++m) {
+        const std::size_t step = isa.name == cpu::instruction_sets().front().name ? 7 : 1;
+        for (std::size_t m = 1; m <= most; m += step) {
           const Product some = run(isa, kernel, weights, n, k, std::span(x).first(m * k), m);
           EXPECT_TRUE(same_bits(some.y, std::span(expected.at(precision).y).first(m * n))) << "m " << m;
         }

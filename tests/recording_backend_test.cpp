@@ -6,6 +6,7 @@
 
 #include <bit>
 #include <optional>
+#include <type_traits>
 
 #include "quantlinear/any_backend.hpp"
 #include "quantlinear/linear.hpp"
@@ -16,6 +17,14 @@ namespace {
 
 using Kind = GgufQuantType;
 using test::RecordingBackend;
+
+// A layer can be copied where its store can, and moves without an exception where both parts do.
+static_assert(std::is_copy_constructible_v<QuantLinear<RecordingBackend>>);
+static_assert(std::is_copy_assignable_v<QuantLinear<RecordingBackend>>);
+static_assert(!std::is_copy_constructible_v<QuantLinear<CpuBackend>>);
+static_assert(!std::is_copy_assignable_v<QuantLinear<CpuBackend>>);
+static_assert(std::is_nothrow_move_assignable_v<QuantLinear<CpuBackend>>);
+static_assert(std::is_nothrow_move_assignable_v<QuantLinear<AnyBackend>>);
 constexpr float kUntouched = -7.25f;
 
 std::vector<std::uint32_t> bits(std::span<const float> values) {

@@ -22,7 +22,7 @@ struct CpuOptions {
   /// Name of the instruction set to use ("scalar", "avx2", ...); empty: the best that this machine
   /// runs. One that the build lacks or the machine cannot run is an `unsupported` error of every call.
   /// The first load of a (weight type, precision) in a process compares the kernels with the scalar ones,
-  /// bit for bit, in a millisecond or less. Where they differ, the next weaker set is taken for these
+  /// bit for bit, in about a millisecond. Where they differ, the next weaker set is taken for these
   /// parts and `explain` says why; if the set is named here, loading is an `unsupported` error instead.
   /// On Linux and a CPU with AMX, a backend asks for the tile registers, once and for the whole process
   /// (arch_prctl(2)): stacks for signal handlers (sigaltstack(2)) need room for them from then on. Where Linux refuses,
@@ -107,8 +107,8 @@ class CpuBackend {
   std::shared_ptr<Impl> impl_;
 };
 
-/// Scratch memory of one caller: grows to what the largest forward needed and is reused. Using one that was moved from
-/// is an error value.
+/// Scratch memory of one caller: grows to what the largest forward needed and is reused. gemm_quant with one that was
+/// moved from is an error value.
 class CpuBackend::Context {
  public:
   Context(Context&&) noexcept;

@@ -73,9 +73,10 @@ class GgufWriter {
 
   /// Writes the file under a temporary name beside `path`, flushes it to storage, and renames it to
   /// `path`, so that at every moment `path` is what it was before or the complete new file, and
-  /// whoever has the old one mapped keeps it. A symbolic link is replaced, not followed; whatever
-  /// else exists and is no regular file is refused. On error nothing is left behind.
-  /// Errors: io, invalid_argument (path), those of a Source, out_of_memory.
+  /// whoever has the old one mapped keeps it. A symbolic link to a regular file, or to nothing, is
+  /// replaced, not followed; whatever else is there, or linked to, is refused. A file that is replaced gives the new
+  /// one its permissions. On error nothing is left behind. Errors: io, invalid_argument (path), those of a Source,
+  /// out_of_memory.
   Status write(const std::filesystem::path& path) const;
 
  private:

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -135,9 +136,19 @@ class QuantLinear final : public Linear<B> {
     return verify_layer(backend_, store_, options);
   }
 
+  /// Copies where the backend's stores can be copied; those of the backends here cannot.
+  QuantLinear(const QuantLinear&) = default;
   QuantLinear(QuantLinear&&) = default;
   /// The old store goes while the backend that made it is still there.
-  QuantLinear& operator=(QuantLinear&& other) noexcept {
+  QuantLinear& operator=(const QuantLinear& other)
+    requires std::is_copy_assignable_v<typename B::QuantStore>
+  {
+    store_ = other.store_;
+    backend_ = other.backend_;
+    return *this;
+  }
+  QuantLinear& operator=(QuantLinear&& other) noexcept(std::is_nothrow_move_assignable_v<B> &&
+                                                       std::is_nothrow_move_assignable_v<typename B::QuantStore>) {
     store_ = std::move(other.store_);
     backend_ = std::move(other.backend_);
     return *this;

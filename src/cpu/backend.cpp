@@ -359,11 +359,11 @@ Status CpuBackend::get_rows(Context&, const QuantStore& store, std::span<const s
 }
 
 Explanation CpuBackend::explain(const QuantStore& store, std::uint64_t m) const {
-  Explanation e;
-  e.backend = "cpu";
-  if (store.impl_ == nullptr) return e;
+  if (store.impl_ == nullptr) return {};
   const QuantStore::Impl& s = *store.impl_;
   const ForwardPlan plan = cpu::plan_forward(s.kernels, s.parts, m, impl_->executor->concurrency());
+  Explanation e;
+  e.backend = "cpu";
   e.in_features = s.kernels.in_features;
   e.out_features = s.kernels.out_features;
   e.m = m;

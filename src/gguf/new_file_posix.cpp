@@ -40,10 +40,10 @@ Result<NewFile> NewFile::create(const std::filesystem::path& target) {
   if (!target.has_filename()) {
     return fail(ErrorCode::invalid_argument, file.label_ + ": the path does not name a file");
   }
-  // A rename would put a file in the place of a device or FIFO, and fail on a directory at the end. It replaces
-  // symbolic links, wherever they lead.
+  // A rename would put a file in the place of a device or FIFO (or of a link to one, as /dev/stdout is), and fail on a
+  // directory at the end.
   struct stat existing{};
-  const bool exists = ::lstat(target.c_str(), &existing) == 0 && !S_ISLNK(existing.st_mode);
+  const bool exists = ::stat(target.c_str(), &existing) == 0;
   if (exists && !S_ISREG(existing.st_mode)) {
     return fail(ErrorCode::io, file.label_ + ": exists and is no regular file");
   }
@@ -61,7 +61,7 @@ Result<NewFile> NewFile::create(const std::filesystem::path& target) {
     file.temporary_.clear();
     return file.failed("cannot create a temporary file beside it", number);
   }
-  if (exists) (void)::fchmod(file.descriptor_, existing.st_mode & 07777);
+  if (exists) (void)::fchmod(file.descriptor_, existing.st_mode & 0777);
   return file;
 }
 

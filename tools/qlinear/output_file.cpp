@@ -84,7 +84,7 @@ Result<OutputFile> OutputFile::create(const std::filesystem::path& target) {
   const mode_t mask = umask(0);
   umask(mask);
   const bool replaces = std::filesystem::exists(status);
-  (void)fchmod(descriptor, replaces ? static_cast<mode_t>(status.permissions()) & 07777 : 0666 & ~mask);
+  (void)fchmod(descriptor, replaces ? static_cast<mode_t>(status.permissions()) & 0777 : 0666 & ~mask);
   return OutputFile(std::move(real), std::move(temporary), descriptor, false);
 }
 
