@@ -97,7 +97,7 @@ TEST(Proof, OneWrongBitIsConvictedWithItsPlace) {
 }
 
 TEST(Proof, OneWrongBitInTheGemmRegimeIsConvicted) {
-  const Faulty faulty(wrong<9, 32, 16>);
+  const Faulty faulty(wrong<17, 32, 16>);
   const Proof proof = cpu::prove(faulty.set, scalar(), Kind::Q4_K, Precision::a8);
   EXPECT_EQ(proof.fault, Proof::Fault::product);
   EXPECT_EQ(proof.where.find("product of weight row 32 and input row 16 of 17: found "), 0u) << proof.where;
