@@ -153,7 +153,6 @@ class QuantLinear final : public Linear<B> {
     backend_ = std::move(other.backend_);
     return *this;
   }
-  ~QuantLinear() = default;
 
  private:
   QuantLinear(const B& backend, typename B::QuantStore store) : backend_(backend), store_(std::move(store)) {}
