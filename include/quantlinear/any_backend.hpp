@@ -145,7 +145,7 @@ class AnyBackend {
       if (!result) return std::unexpected(std::move(result.error()));
       return std::make_unique<H>(std::move(*result));
     } catch (const std::bad_alloc&) {
-      return out_of_memory();
+      return out_of_memory("cannot allocate the handle of a backend's object");
     }
 
     [[nodiscard]] std::string_view name() const noexcept override { return backend.name(); }
@@ -189,7 +189,6 @@ class AnyBackend {
     B backend;
   };
 
-  [[nodiscard]] static std::unexpected<Error> out_of_memory();
   [[nodiscard]] static std::unexpected<Error> moved_from(const char* what);
   [[nodiscard]] Status check_maker(const char* what, const Object& object) const;
 

@@ -60,10 +60,12 @@ struct LoadOptions {
 ///                                                  returned before anything is written
 ///   get_rows(ctx, store, row_ids, out)             appends out[i] = dequant(W[row_ids[i]]) (no bias),
 ///                                                  out [row_ids.size(), in_features]; row_ids is copied
-///   explain(store, m), memory_plan(parts, in_features, m, options), ledger()
-///   allocate(count)                                zeroed floats
-///   upload(span, buffer)                           fills the first floats of the buffer at once
-///   download(ctx, buffer, span)                    flushes ctx, then reads the first floats of the buffer
+///   explain(store, m)                              empty for a store that was moved from, or if there is no memory for
+///   it memory_plan(parts, in_features, m, options), ledger() allocate(count)                                zeroed
+///   floats upload(span, buffer)                           fills the first floats of the buffer at once download(ctx,
+///   buffer, span)                    flushes ctx, then reads the first floats of the buffer
+///
+/// No call throws. Constructors may throw std::bad_alloc, which make_backend (any_backend.hpp) returns as an error.
 template <class B>
 concept Backend =
     std::copyable<B> &&

@@ -2,10 +2,13 @@
 // throws, aborts or asserts on input from outside.
 #pragma once
 
+#include <concepts>
 #include <cstdint>
 #include <expected>
+#include <new>
 #include <optional>
 #include <string>
+#include <utility>
 
 namespace quantlinear {
 
@@ -40,6 +43,27 @@ using Status = Result<void>;
 [[nodiscard]] inline std::unexpected<Error> fail(ErrorCode code, std::string message,
                                                  std::optional<std::uint64_t> byte_offset = {}) {
   return std::unexpected(Error{code, std::move(message), byte_offset});
+}
+
+/// An out_of_memory error whose message is the parts (text and integers) one after the other, or "out of memory" if
+/// there is no memory for that either. Does not throw:
+/// `catch (const std::bad_alloc&) { return out_of_memory("bias: cannot allocate ", count, " floats"); }`.
+template <class... Parts>
+[[nodiscard]] std::unexpected<Error> out_of_memory(const Parts&... parts) noexcept {
+  try {
+    std::string message;
+    const auto append = [&]<class Part>(const Part& part) {
+      if constexpr (std::integral<Part>) {
+        message += std::to_string(part);
+      } else {
+        message += part;
+      }
+    };
+    (append(parts), ...);
+    return fail(ErrorCode::out_of_memory, std::move(message));
+  } catch (const std::bad_alloc&) {
+    return fail(ErrorCode::out_of_memory, "out of memory");  // strings this short keep their bytes themselves
+  }
 }
 
 }  // namespace quantlinear

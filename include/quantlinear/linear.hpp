@@ -59,7 +59,7 @@ class QuantLinear final : public Linear<B> {
     try {
       part.bias.assign(bias.begin(), bias.end());
     } catch (const std::bad_alloc&) {
-      return fail(ErrorCode::out_of_memory, "bias: cannot allocate " + std::to_string(bias.size()) + " floats");
+      return out_of_memory("bias: cannot allocate ", bias.size(), " floats");
     }
     return wrap(backend, backend.load_quant(part, in_features, options));
   }
@@ -73,7 +73,7 @@ class QuantLinear final : public Linear<B> {
 
   /// From a store that the backend's own ingestion made. The dimensions are checked against it.
   [[nodiscard]] static Result<QuantLinear> from_store(const B& backend, typename B::QuantStore store,
-                                                      std::uint64_t out_features, std::uint64_t in_features) {
+                                                      std::uint64_t out_features, std::uint64_t in_features) try {
     if (store.out_features() != out_features || store.in_features() != in_features) {
       return fail(ErrorCode::invalid_argument, "from_store: the store is " + std::to_string(store.out_features()) +
                                                    " x " + std::to_string(store.in_features()) +
@@ -81,6 +81,8 @@ class QuantLinear final : public Linear<B> {
                                                    std::to_string(out_features) + " x " + std::to_string(in_features));
     }
     return QuantLinear(backend, std::move(store));
+  } catch (const std::bad_alloc&) {
+    return out_of_memory("from_store: out of memory");
   }
 
   /// From an open file, by tensor name; the layer shares the file's mapping, so `file` may be closed.

@@ -94,7 +94,7 @@ template <Backend B>
   report.passed = !report.broken_block && std::ranges::all_of(report.results, &VerifyResult::passed);
   return report;
 } catch (const std::bad_alloc&) {
-  return fail(ErrorCode::out_of_memory, "verify: cannot allocate its results");
+  return out_of_memory("verify: cannot allocate its results");
 }
 
 }  // namespace quantlinear

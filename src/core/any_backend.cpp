@@ -1,23 +1,24 @@
 #include "quantlinear/any_backend.hpp"
 
+#include <new>
 #include <string>
 
 namespace quantlinear {
 
-std::unexpected<Error> AnyBackend::out_of_memory() {
-  return fail(ErrorCode::out_of_memory, "cannot allocate the handle of a backend's object");
-}
-
-std::unexpected<Error> AnyBackend::moved_from(const char* what) {
+std::unexpected<Error> AnyBackend::moved_from(const char* what) try {
   return fail(ErrorCode::invalid_argument, std::string(what) + ": moved from, expected one that holds something");
+} catch (const std::bad_alloc&) {
+  return out_of_memory(what, ": moved from");
 }
 
-Status AnyBackend::check_maker(const char* what, const Object& object) const {
+Status AnyBackend::check_maker(const char* what, const Object& object) const try {
   if (object.held == nullptr) return moved_from(what);
   if (object.maker == impl_) return {};
   return fail(ErrorCode::invalid_argument, std::string(what) + ": made by another backend, expected one of " +
                                                std::string(name()) + ", found one of " +
                                                std::string(object.maker->name()));
+} catch (const std::bad_alloc&) {
+  return out_of_memory(what, ": out of memory");
 }
 
 Result<AnyBackend::Context> AnyBackend::new_context() const {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <new>
 #include <string>
 
 namespace quantlinear::detail {
@@ -108,7 +109,7 @@ Result<HostOutput> check_rows(std::span<const std::uint64_t> row_ids, const Host
 }
 
 Status check_export(std::span<const QuantPart> parts, std::uint64_t in_features, std::size_t index,
-                    std::size_t target_bytes) {
+                    std::size_t target_bytes) try {
   if (index >= parts.size()) {
     return fail(ErrorCode::invalid_argument,
                 "index: found part " + text(index) + ", expected less than " + text(parts.size()));
@@ -120,24 +121,30 @@ Status check_export(std::span<const QuantPart> parts, std::uint64_t in_features,
                 "target: found " + text(target_bytes) + " bytes, expected " + text(*bytes) + " as of the part");
   }
   return {};
+} catch (const std::bad_alloc&) {
+  return out_of_memory("export: out of memory");
 }
 
-Status copy_to_buffer(std::span<const float> source, HostBuffer& target) {
+Status copy_to_buffer(std::span<const float> source, HostBuffer& target) try {
   if (source.size() > target.size()) {
     return fail(ErrorCode::invalid_argument, "upload: the buffer holds " + text(target.size()) +
                                                  " floats, expected at least " + text(source.size()));
   }
   std::ranges::copy(source, target.span().begin());
   return {};
+} catch (const std::bad_alloc&) {
+  return out_of_memory("upload: out of memory");
 }
 
-Status copy_from_buffer(const HostBuffer& source, std::span<float> target) {
+Status copy_from_buffer(const HostBuffer& source, std::span<float> target) try {
   if (target.size() > source.size()) {
     return fail(ErrorCode::invalid_argument, "download: the buffer holds " + text(source.size()) +
                                                  " floats, expected at least " + text(target.size()));
   }
   std::ranges::copy(source.span().first(target.size()), target.begin());
   return {};
+} catch (const std::bad_alloc&) {
+  return out_of_memory("download: out of memory");
 }
 
 }  // namespace quantlinear::detail

@@ -79,7 +79,7 @@ Result<GgufParts> gguf_parts(const GgufFile& file, std::span<const std::string_v
   }
   return result;
 } catch (const std::bad_alloc&) {
-  return fail(ErrorCode::out_of_memory, "cannot allocate the list of " + std::to_string(names.size()) + " tensors");
+  return out_of_memory("cannot allocate the list of ", names.size(), " tensors");
 }
 
 }  // namespace quantlinear

@@ -3,7 +3,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <limits>
-#include <string>
 
 namespace quantlinear {
 
@@ -22,7 +21,7 @@ Result<HostBuffer> HostBuffer::allocate(std::uint64_t count) {
       return buffer;
     }
   }
-  return fail(ErrorCode::out_of_memory, "cannot allocate a buffer of " + std::to_string(count) + " floats");
+  return out_of_memory("cannot allocate a buffer of ", count, " floats");
 }
 
 }  // namespace quantlinear

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <string>
 
 #include "core/huge_pages.hpp"
 
@@ -16,7 +15,7 @@ namespace quantlinear {
 Result<QuantBytes> QuantBytes::copy(std::span<const std::byte> bytes) {
   const std::shared_ptr<std::byte> memory = detail::allocate_in_huge_pages(bytes.size());
   if (memory == nullptr) {
-    return fail(ErrorCode::out_of_memory, "cannot allocate " + std::to_string(bytes.size()) + " bytes of weights");
+    return out_of_memory("cannot allocate ", bytes.size(), " bytes of weights");
   }
   std::ranges::copy(bytes, memory.get());
   return share({memory.get(), bytes.size()}, memory, false);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <new>
 #include <string>
 
 #include "formats/all.hpp"
@@ -78,7 +79,7 @@ std::optional<GgufQuantType> quant_type_from_id(std::uint32_t id) noexcept {
   return info == nullptr ? std::nullopt : std::optional(info->type);
 }
 
-Result<std::uint64_t> row_bytes(GgufQuantType type, std::uint64_t in_features) {
+Result<std::uint64_t> row_bytes(GgufQuantType type, std::uint64_t in_features) try {
   const QuantTypeInfo* info = quant_type_info(type);
   if (info == nullptr) return unknown_type(type);
   if (in_features % info->block_elements != 0) {
@@ -92,9 +93,11 @@ Result<std::uint64_t> row_bytes(GgufQuantType type, std::uint64_t in_features) {
                                                  std::to_string(in_features) + " overflows 64 bits");
   }
   return bytes;
+} catch (const std::bad_alloc&) {
+  return out_of_memory("row_bytes: out of memory");
 }
 
-Result<std::uint64_t> matrix_bytes(GgufQuantType type, std::uint64_t out_features, std::uint64_t in_features) {
+Result<std::uint64_t> matrix_bytes(GgufQuantType type, std::uint64_t out_features, std::uint64_t in_features) try {
   Result<std::uint64_t> row = row_bytes(type, in_features);
   if (!row) return row;
   std::uint64_t bytes = 0;
@@ -104,9 +107,11 @@ Result<std::uint64_t> matrix_bytes(GgufQuantType type, std::uint64_t out_feature
                                                  " (out_features x in_features) overflows 64 bits of bytes");
   }
   return bytes;
+} catch (const std::bad_alloc&) {
+  return out_of_memory("matrix_bytes: out of memory");
 }
 
-Status dequantize(GgufQuantType type, std::span<const std::byte> blocks, std::span<float> out) {
+Status dequantize(GgufQuantType type, std::span<const std::byte> blocks, std::span<float> out) try {
   const Entry* entry = find(type);
   if (entry == nullptr) return unknown_type(type);
   const Result<std::uint64_t> count = count_blocks(entry->info, blocks.size());
@@ -122,9 +127,11 @@ Status dequantize(GgufQuantType type, std::span<const std::byte> blocks, std::sp
     entry->dequantize(block + i * entry->info.block_bytes, out.data() + i * entry->info.block_elements);
   }
   return {};
+} catch (const std::bad_alloc&) {
+  return out_of_memory("dequantize: out of memory");
 }
 
-Result<std::optional<std::uint64_t>> find_non_finite_block(GgufQuantType type, std::span<const std::byte> blocks) {
+Result<std::optional<std::uint64_t>> find_non_finite_block(GgufQuantType type, std::span<const std::byte> blocks) try {
   const Entry* entry = find(type);
   if (entry == nullptr) return unknown_type(type);
   const Result<std::uint64_t> count = count_blocks(entry->info, blocks.size());
@@ -137,6 +144,8 @@ Result<std::optional<std::uint64_t>> find_non_finite_block(GgufQuantType type, s
     if (!std::ranges::all_of(decoded, [](float v) { return std::isfinite(v); })) return std::optional(i);
   }
   return std::optional<std::uint64_t>();
+} catch (const std::bad_alloc&) {
+  return out_of_memory("find_non_finite_block: out of memory");
 }
 
 }  // namespace quantlinear

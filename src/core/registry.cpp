@@ -33,7 +33,7 @@ Result<AnyBackend> make_backend(std::string_view name, const CpuOptions& options
   return fail(ErrorCode::not_found,
               "backend \"" + detail::printable(name) + "\": not in this build, expected one of " + known);
 } catch (const std::bad_alloc&) {
-  return fail(ErrorCode::out_of_memory, "cannot allocate a backend");
+  return out_of_memory("cannot allocate a backend");
 }
 
 }  // namespace quantlinear

@@ -97,8 +97,7 @@ Result<std::vector<float>> verify_rows(std::uint64_t m, std::uint64_t features) 
     } catch (const std::length_error&) {  // too much for any
     }
   }
-  return fail(ErrorCode::out_of_memory,
-              "verify: cannot allocate " + std::to_string(m) + " rows of " + std::to_string(features) + " floats");
+  return out_of_memory("verify: cannot allocate ", m, " rows of ", features, " floats");
 }
 
 Result<std::vector<float>> verify_activations(std::uint64_t m, std::uint64_t in_features,
@@ -127,7 +126,7 @@ Result<std::vector<QuantPart>> parts_with_bytes(
   }
   return result;
 } catch (const std::bad_alloc&) {
-  return fail(ErrorCode::out_of_memory, "verify: cannot allocate the exported weights");
+  return out_of_memory("verify: cannot allocate the exported weights");
 }
 
 Result<std::optional<VerifyReport::BrokenBlock>> find_broken_block(std::span<const QuantPart> parts,
@@ -202,9 +201,9 @@ Result<std::vector<VerifyResult>> compare_with_exact(std::span<const QuantPart> 
   }
   return verdicts;
 } catch (const std::bad_alloc&) {
-  return fail(ErrorCode::out_of_memory, "verify: cannot allocate a row of " + std::to_string(in_features) + " weights");
+  return out_of_memory("verify: cannot allocate a row of ", in_features, " weights");
 } catch (const std::length_error&) {
-  return fail(ErrorCode::out_of_memory, "verify: cannot allocate a row of " + std::to_string(in_features) + " weights");
+  return out_of_memory("verify: cannot allocate a row of ", in_features, " weights");
 }
 
 }  // namespace quantlinear::detail

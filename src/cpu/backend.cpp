@@ -72,16 +72,6 @@ struct CpuBackend::Context::Impl {
 
 namespace {
 
-/// Runs `body`, turning a failed allocation of the standard library into an error.
-template <class Body>
-auto without_bad_alloc(const char* what, Body body) -> decltype(body()) {
-  try {
-    return body();
-  } catch (const std::bad_alloc&) {
-    return fail(ErrorCode::out_of_memory, std::string("cpu: out of memory in ") + what);
-  }
-}
-
 std::unexpected<Error> moved_from(const std::string& what) {
   return fail(ErrorCode::invalid_argument, what + ": moved from, expected one that holds something");
 }
@@ -163,10 +153,11 @@ std::span<const InstructionSetInfo> CpuBackend::instruction_sets() {
   return infos;
 }
 
-Result<CpuBackend::Context> CpuBackend::new_context() const {
+Result<CpuBackend::Context> CpuBackend::new_context() const try {
   if (!impl_->status) return std::unexpected(impl_->status.error());
-  return without_bad_alloc(
-      "new_context", [&]() -> Result<Context> { return Context(std::make_unique<Context::Impl>(impl_->ledger)); });
+  return Context(std::make_unique<Context::Impl>(impl_->ledger));
+} catch (const std::bad_alloc&) {
+  return out_of_memory("cpu: out of memory in new_context");
 }
 
 Status CpuBackend::upload(std::span<const float> source, HostBuffer& target) const {
@@ -183,36 +174,36 @@ Result<CpuBackend::QuantStore> CpuBackend::load_quant(const QuantPart& part, std
 }
 
 Result<CpuBackend::QuantStore> CpuBackend::load_quant_fused(std::span<const QuantPart> parts, std::uint64_t in_features,
-                                                            const LoadOptions& options) const {
-  return without_bad_alloc("load_quant", [&]() -> Result<QuantStore> {
-    Result<LayerKernels> kernels = impl_->kernels(parts, in_features, options);
-    if (!kernels) return std::unexpected(std::move(kernels.error()));
-    auto store = std::make_unique<QuantStore::Impl>();
-    store->use = store_use(parts, *kernels);
-    store->kernels = std::move(*kernels);
-    store->parts.assign(parts.begin(), parts.end());
-    for (std::size_t p = 0; p < parts.size(); ++p) {
-      PartKernels& part = store->kernels.parts[p];
-      store->weights.push_back(parts[p].bytes);
-      if (part.interleaved_rows != 0) {
-        Result<QuantBytes> copy =
-            cpu::interleave(interleaved_part(part, parts[p]), parts[p].bytes.bytes(), *impl_->executor);
-        if (!copy) return std::unexpected(std::move(copy.error()));
-        store->parts[p].bytes.give_up_pages();
-        store->parts[p].bytes = {};
-        store->weights[p] = std::move(*copy);
-      }
-      part.weights = store->weights[p].bytes().data();
+                                                            const LoadOptions& options) const try {
+  Result<LayerKernels> kernels = impl_->kernels(parts, in_features, options);
+  if (!kernels) return std::unexpected(std::move(kernels.error()));
+  auto store = std::make_unique<QuantStore::Impl>();
+  store->use = store_use(parts, *kernels);
+  store->kernels = std::move(*kernels);
+  store->parts.assign(parts.begin(), parts.end());
+  for (std::size_t p = 0; p < parts.size(); ++p) {
+    PartKernels& part = store->kernels.parts[p];
+    store->weights.push_back(parts[p].bytes);
+    if (part.interleaved_rows != 0) {
+      Result<QuantBytes> copy =
+          cpu::interleave(interleaved_part(part, parts[p]), parts[p].bytes.bytes(), *impl_->executor);
+      if (!copy) return std::unexpected(std::move(copy.error()));
+      store->parts[p].bytes.give_up_pages();
+      store->parts[p].bytes = {};
+      store->weights[p] = std::move(*copy);
     }
-    store->precision = options.precision.value_or(impl_->options.precision);
-    store->ledger = impl_->ledger;
-    store->ledger->add(store->use);
-    return QuantStore(std::move(store));
-  });
+    part.weights = store->weights[p].bytes().data();
+  }
+  store->precision = options.precision.value_or(impl_->options.precision);
+  store->ledger = impl_->ledger;
+  store->ledger->add(store->use);
+  return QuantStore(std::move(store));
+} catch (const std::bad_alloc&) {
+  return out_of_memory("cpu: out of memory in load_quant");
 }
 
 Status CpuBackend::gemm_quant(Context& ctx, const HostInput& input, const QuantStore& store, const HostOutput& out,
-                              std::uint64_t m) const {
+                              std::uint64_t m) const try {
   if (!impl_->status) return impl_->status;
   if (store.impl_ == nullptr) return moved_from("store");
   if (ctx.impl_ == nullptr) return moved_from("context");
@@ -221,29 +212,29 @@ Status CpuBackend::gemm_quant(Context& ctx, const HostInput& input, const QuantS
       detail::check_views(input, out, m, s.kernels.in_features, s.kernels.out_features);
   if (!views) return std::unexpected(views.error());
   if (m == 0 || s.kernels.out_features == 0) return {};
-  return without_bad_alloc("forward", [&]() -> Status {
-    const ForwardPlan plan = cpu::plan_forward(s.kernels, s.parts, m, impl_->executor->concurrency());
-    const Result<std::byte*> scratch = ctx.impl_->scratch.reserve(plan.bytes);
-    if (!scratch) return std::unexpected(scratch.error());
-    plan.pieces.for_each(m, [&](std::size_t, std::size_t first, std::size_t rows) {
-      const HostInput x = cpu::rows_from(views->input, first);
-      cpu::prepare_rows(plan.prepared, x, s.kernels.in_features, rows, *scratch, *impl_->executor);
-      const cpu::Piece piece{s.parts,
-                             s.kernels,
-                             plan,
-                             plan.prepared,
-                             *scratch,
-                             *scratch + plan.prepared.bytes,
-                             cpu::rows_from(views->out, first),
-                             rows};
-      piece.multiply(*impl_->executor);
-    });
-    return {};
+  const ForwardPlan plan = cpu::plan_forward(s.kernels, s.parts, m, impl_->executor->concurrency());
+  const Result<std::byte*> scratch = ctx.impl_->scratch.reserve(plan.bytes);
+  if (!scratch) return std::unexpected(scratch.error());
+  plan.pieces.for_each(m, [&](std::size_t, std::size_t first, std::size_t rows) {
+    const HostInput x = cpu::rows_from(views->input, first);
+    cpu::prepare_rows(plan.prepared, x, s.kernels.in_features, rows, *scratch, *impl_->executor);
+    const cpu::Piece piece{s.parts,
+                           s.kernels,
+                           plan,
+                           plan.prepared,
+                           *scratch,
+                           *scratch + plan.prepared.bytes,
+                           cpu::rows_from(views->out, first),
+                           rows};
+    piece.multiply(*impl_->executor);
   });
+  return {};
+} catch (const std::bad_alloc&) {
+  return out_of_memory("cpu: out of memory in forward");
 }
 
 Result<CpuBackend::PreparedInput> CpuBackend::prepare(const HostInput& x, std::uint64_t m,
-                                                      std::span<const QuantStore* const> stores) const {
+                                                      std::span<const QuantStore* const> stores) const try {
   if (!impl_->status) return std::unexpected(impl_->status.error());
   if (stores.empty()) return fail(ErrorCode::invalid_argument, "stores: the list is empty, expected at least one");
   for (std::size_t i = 0; i < stores.size(); ++i) {
@@ -259,32 +250,32 @@ Result<CpuBackend::PreparedInput> CpuBackend::prepare(const HostInput& x, std::u
   const std::uint64_t in_features = stores[0]->in_features();
   const Result<detail::CheckedViews> views = detail::check_views(x, {}, m, in_features, 0);
   if (!views) return std::unexpected(views.error());
-  return without_bad_alloc("prepare", [&]() -> Result<PreparedInput> {
-    std::vector<const LayerKernels*> layers;
-    for (const QuantStore* store : stores) layers.push_back(&store->impl_->kernels);
-    auto made = std::make_unique<PreparedInput::Impl>(impl_->ledger);
-    made->in_features = in_features;
-    made->m = m;
-    if (m == 0) return PreparedInput(std::move(made));
-    const cpu::Pieces pieces(m);
-    made->layout = cpu::layout_prepared(layers, pieces.columns);
-    std::size_t bytes = 0;
-    if (__builtin_mul_overflow(pieces.count, made->layout.bytes, &bytes)) {
-      return fail(ErrorCode::out_of_memory, "cannot allocate prepared activations of " + std::to_string(m) + " rows");
-    }
-    const Result<std::byte*> memory = made->memory.reserve(bytes);
-    if (!memory) return std::unexpected(memory.error());
-    made->first = *memory;
-    pieces.for_each(m, [&](std::size_t piece, std::size_t first, std::size_t rows) {
-      cpu::prepare_rows(made->layout, cpu::rows_from(views->input, first), in_features, rows,
-                        *memory + piece * made->layout.bytes, *impl_->executor);
-    });
-    return PreparedInput(std::move(made));
+  std::vector<const LayerKernels*> layers;
+  for (const QuantStore* store : stores) layers.push_back(&store->impl_->kernels);
+  auto made = std::make_unique<PreparedInput::Impl>(impl_->ledger);
+  made->in_features = in_features;
+  made->m = m;
+  if (m == 0) return PreparedInput(std::move(made));
+  const cpu::Pieces pieces(m);
+  made->layout = cpu::layout_prepared(layers, pieces.columns);
+  std::size_t bytes = 0;
+  if (__builtin_mul_overflow(pieces.count, made->layout.bytes, &bytes)) {
+    return out_of_memory("cannot allocate prepared activations of ", m, " rows");
+  }
+  const Result<std::byte*> memory = made->memory.reserve(bytes);
+  if (!memory) return std::unexpected(memory.error());
+  made->first = *memory;
+  pieces.for_each(m, [&](std::size_t piece, std::size_t first, std::size_t rows) {
+    cpu::prepare_rows(made->layout, cpu::rows_from(views->input, first), in_features, rows,
+                      *memory + piece * made->layout.bytes, *impl_->executor);
   });
+  return PreparedInput(std::move(made));
+} catch (const std::bad_alloc&) {
+  return out_of_memory("cpu: out of memory in prepare");
 }
 
 Status CpuBackend::gemm_quant(Context& ctx, const PreparedInput& input, const QuantStore& store,
-                              const HostOutput& out) const {
+                              const HostOutput& out) const try {
   if (!impl_->status) return impl_->status;
   if (input.impl_ == nullptr) return moved_from("prepared input");
   if (store.impl_ == nullptr) return moved_from("store");
@@ -298,67 +289,67 @@ Status CpuBackend::gemm_quant(Context& ctx, const PreparedInput& input, const Qu
   if (x.m == 0) return {};
   const Result<detail::CheckedViews> views = detail::check_views({}, out, x.m, 0, s.kernels.out_features);
   if (!views) return std::unexpected(views.error());
-  return without_bad_alloc("forward", [&]() -> Status {
-    const ForwardPlan plan = cpu::plan_lanes(s.kernels, s.parts, x.m, impl_->executor->concurrency());
-    for (std::size_t p = 0; p < s.parts.size(); ++p) {
-      const cpu::ActivationSpec needed = cpu::spec_of(*s.kernels.parts[p].product, plan.pieces.columns);
-      if (x.layout.find(needed) != nullptr) continue;
-      std::string found;
-      for (const auto& entry : x.layout.all()) found += (found.empty() ? "" : ", ") + text_of(entry.spec);
-      return fail(ErrorCode::invalid_argument, "prepared input: found " + found + ", expected " + text_of(needed) +
-                                                   " for " + std::string(to_string(s.parts[p].kind)) +
-                                                   "; name this store when preparing");
-    }
-    if (s.kernels.out_features == 0) return {};
-    const Result<std::byte*> scratch = ctx.impl_->scratch.reserve(plan.bytes);
-    if (!scratch) return std::unexpected(scratch.error());
-    plan.pieces.for_each(x.m, [&](std::size_t piece, std::size_t first, std::size_t rows) {
-      const cpu::Piece work{s.parts,
-                            s.kernels,
-                            plan,
-                            x.layout,
-                            x.first + piece * x.layout.bytes,
-                            *scratch,
-                            cpu::rows_from(views->out, first),
-                            rows};
-      work.multiply(*impl_->executor);
-    });
-    return {};
+  const ForwardPlan plan = cpu::plan_lanes(s.kernels, s.parts, x.m, impl_->executor->concurrency());
+  for (std::size_t p = 0; p < s.parts.size(); ++p) {
+    const cpu::ActivationSpec needed = cpu::spec_of(*s.kernels.parts[p].product, plan.pieces.columns);
+    if (x.layout.find(needed) != nullptr) continue;
+    std::string found;
+    for (const auto& entry : x.layout.all()) found += (found.empty() ? "" : ", ") + text_of(entry.spec);
+    return fail(ErrorCode::invalid_argument, "prepared input: found " + found + ", expected " + text_of(needed) +
+                                                 " for " + std::string(to_string(s.parts[p].kind)) +
+                                                 "; name this store when preparing");
+  }
+  if (s.kernels.out_features == 0) return {};
+  const Result<std::byte*> scratch = ctx.impl_->scratch.reserve(plan.bytes);
+  if (!scratch) return std::unexpected(scratch.error());
+  plan.pieces.for_each(x.m, [&](std::size_t piece, std::size_t first, std::size_t rows) {
+    const cpu::Piece work{s.parts,
+                          s.kernels,
+                          plan,
+                          x.layout,
+                          x.first + piece * x.layout.bytes,
+                          *scratch,
+                          cpu::rows_from(views->out, first),
+                          rows};
+    work.multiply(*impl_->executor);
   });
+  return {};
+} catch (const std::bad_alloc&) {
+  return out_of_memory("cpu: out of memory in forward");
 }
 
 Status CpuBackend::get_rows(Context&, const QuantStore& store, std::span<const std::uint64_t> row_ids,
-                            const HostOutput& out) const {
+                            const HostOutput& out) const try {
   if (!impl_->status) return impl_->status;
   if (store.impl_ == nullptr) return moved_from("store");
   const QuantStore::Impl& s = *store.impl_;
   const Result<HostOutput> view = detail::check_rows(row_ids, out, s.kernels.out_features, s.kernels.in_features);
   if (!view) return std::unexpected(view.error());
-  return without_bad_alloc("get_rows", [&]() -> Status {
-    std::size_t longest = 0;  // all memory before the first row is written
-    for (const PartKernels& part : s.kernels.parts) {
-      if (part.interleaved_rows != 0) longest = std::max<std::size_t>(longest, part.row_bytes);
+  std::size_t longest = 0;  // all memory before the first row is written
+  for (const PartKernels& part : s.kernels.parts) {
+    if (part.interleaved_rows != 0) longest = std::max<std::size_t>(longest, part.row_bytes);
+  }
+  std::vector<std::byte> extracted(longest);
+  for (std::size_t i = 0; i < row_ids.size(); ++i) {
+    std::size_t p = 0;
+    std::uint64_t row = row_ids[i];
+    while (row >= s.parts[p].rows) row -= s.parts[p++].rows;
+    const PartKernels& part = s.kernels.parts[p];
+    const QuantTypeInfo& info = *quant_type_info(s.parts[p].kind);
+    const std::byte* blocks = part.weights + row * part.row_bytes;
+    if (part.interleaved_rows != 0) {
+      cpu::extract_row(interleaved_part(part, s.parts[p]), s.weights[p].bytes(), row, extracted.data());
+      blocks = extracted.data();
     }
-    std::vector<std::byte> extracted(longest);
-    for (std::size_t i = 0; i < row_ids.size(); ++i) {
-      std::size_t p = 0;
-      std::uint64_t row = row_ids[i];
-      while (row >= s.parts[p].rows) row -= s.parts[p++].rows;
-      const PartKernels& part = s.kernels.parts[p];
-      const QuantTypeInfo& info = *quant_type_info(s.parts[p].kind);
-      const std::byte* blocks = part.weights + row * part.row_bytes;
-      if (part.interleaved_rows != 0) {
-        cpu::extract_row(interleaved_part(part, s.parts[p]), s.weights[p].bytes(), row, extracted.data());
-        blocks = extracted.data();
-      }
-      part.format->dequantize(reinterpret_cast<const std::uint8_t*>(blocks),
-                              s.kernels.in_features / info.block_elements, view->data + i * view->row_stride);
-    }
-    return {};
-  });
+    part.format->dequantize(reinterpret_cast<const std::uint8_t*>(blocks), s.kernels.in_features / info.block_elements,
+                            view->data + i * view->row_stride);
+  }
+  return {};
+} catch (const std::bad_alloc&) {
+  return out_of_memory("cpu: out of memory in get_rows");
 }
 
-Explanation CpuBackend::explain(const QuantStore& store, std::uint64_t m) const {
+Explanation CpuBackend::explain(const QuantStore& store, std::uint64_t m) const try {
   if (store.impl_ == nullptr) return {};
   const QuantStore::Impl& s = *store.impl_;
   const ForwardPlan plan = cpu::plan_forward(s.kernels, s.parts, m, impl_->executor->concurrency());
@@ -393,19 +384,21 @@ Explanation CpuBackend::explain(const QuantStore& store, std::uint64_t m) const 
     e.parts.push_back(std::move(part));
   }
   return e;
+} catch (const std::bad_alloc&) {
+  return {};
 }
 
 Result<MemoryUse> CpuBackend::memory_plan(std::span<const QuantPart> parts, std::uint64_t in_features, std::uint64_t m,
-                                          const LoadOptions& options) const {
-  return without_bad_alloc("memory_plan", [&]() -> Result<MemoryUse> {
-    const Result<LayerKernels> kernels = impl_->kernels(parts, in_features, options);
-    if (!kernels) return std::unexpected(kernels.error());
-    MemoryUse use = store_use(parts, *kernels);
-    if (m != 0 && kernels->out_features != 0) {
-      use.transient_bytes = cpu::plan_forward(*kernels, parts, m, impl_->executor->concurrency()).bytes;
-    }
-    return use;
-  });
+                                          const LoadOptions& options) const try {
+  const Result<LayerKernels> kernels = impl_->kernels(parts, in_features, options);
+  if (!kernels) return std::unexpected(kernels.error());
+  MemoryUse use = store_use(parts, *kernels);
+  if (m != 0 && kernels->out_features != 0) {
+    use.transient_bytes = cpu::plan_forward(*kernels, parts, m, impl_->executor->concurrency()).bytes;
+  }
+  return use;
+} catch (const std::bad_alloc&) {
+  return out_of_memory("cpu: out of memory in memory_plan");
 }
 
 MemoryUse CpuBackend::ledger() const { return impl_->ledger->read(); }

@@ -49,8 +49,7 @@ void extract_from_group(const InterleavedBlock& block, std::size_t row_bytes, co
 Result<QuantBytes> interleave(const InterleavedRows& matrix, std::span<const std::byte> source, Executor& executor) {
   const std::shared_ptr<std::byte> memory = detail::allocate_in_huge_pages(source.size());
   if (memory == nullptr) {
-    return fail(ErrorCode::out_of_memory,
-                "cannot allocate " + std::to_string(source.size()) + " bytes of interleaved weights");
+    return out_of_memory("cannot allocate ", source.size(), " bytes of interleaved weights");
   }
   const std::size_t group_bytes = kInterleavedRows * matrix.row_bytes;
   const std::size_t groups = matrix.rows / kInterleavedRows;

@@ -47,7 +47,7 @@ class Scratch {
     data_ = static_cast<std::byte*>(
         std::aligned_alloc(kScratchPage, (bytes + kScratchPage - 1) / kScratchPage * kScratchPage));
     if (data_ == nullptr) {
-      return fail(ErrorCode::out_of_memory, "cannot allocate " + std::to_string(bytes) + " bytes of scratch memory");
+      return out_of_memory("cannot allocate ", bytes, " bytes of scratch memory");
     }
     size_ = bytes;
     ledger_->add({0, 0, size_});

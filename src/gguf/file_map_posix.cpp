@@ -125,7 +125,7 @@ Result<FileBytes> File::read_from(std::uint64_t first) const {
   const auto size = static_cast<std::size_t>(size_ - first);
   const std::shared_ptr<std::byte> memory = detail::allocate_in_huge_pages(size);
   if (memory == nullptr) {
-    return fail(ErrorCode::out_of_memory, label_ + ": no memory for " + std::to_string(size) + " bytes of tensor data");
+    return out_of_memory(label_, ": no memory for ", size, " bytes of tensor data");
   }
   if (auto read = read_at(first, {memory.get(), size}); !read) return std::unexpected(std::move(read).error());
   return FileBytes{{memory.get(), size}, first, false, memory};

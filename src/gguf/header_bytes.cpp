@@ -20,8 +20,7 @@ Status HeaderBytes::ensure(std::uint64_t end) {
   // realloc and not a vector: large blocks move by remapping, and nothing is zeroed to be overwritten.
   auto* grown = static_cast<std::byte*>(std::realloc(memory_.get(), static_cast<std::size_t>(want)));
   if (grown == nullptr) {
-    return fail(ErrorCode::out_of_memory,
-                file_->label() + ": no memory for " + std::to_string(want) + " bytes of metadata");
+    return out_of_memory(file_->label(), ": no memory for ", want, " bytes of metadata");
   }
   (void)memory_.release();  // realloc has taken the old block
   memory_.reset(grown);

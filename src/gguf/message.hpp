@@ -36,12 +36,12 @@ template <class Work>
     try {
       return work();
     } catch (const std::bad_alloc&) {
-      return fail(ErrorCode::out_of_memory, std::string(what) + ": out of memory");
+      return out_of_memory(what, ": out of memory");
     } catch (const std::exception& e) {
       return fail(ErrorCode::io, std::string(what) + ": " + printable(e.what()));
     }
-  } catch (...) {  // not even the message fits; this one needs no allocation
-    return fail(ErrorCode::out_of_memory, "out of memory");
+  } catch (...) {  // not even that message fits
+    return out_of_memory(what, ": out of memory");
   }
 }
 

@@ -48,8 +48,7 @@ MemoryUse use_of(std::span<const QuantPart> parts, std::uint64_t in_features) {
 }
 
 std::unexpected<Error> no_memory(std::uint64_t out_features, std::uint64_t in_features) {
-  return fail(ErrorCode::out_of_memory, "reference: cannot allocate f32 weights of " + std::to_string(out_features) +
-                                            " x " + std::to_string(in_features));
+  return out_of_memory("reference: cannot allocate f32 weights of ", out_features, " x ", in_features);
 }
 
 std::unexpected<Error> moved_from() {
@@ -78,12 +77,14 @@ Result<ReferenceBackend::QuantStore> ReferenceBackend::load_quant(const QuantPar
 Result<ReferenceBackend::QuantStore> ReferenceBackend::load_quant_fused(std::span<const QuantPart> parts,
                                                                         std::uint64_t in_features,
                                                                         const LoadOptions&) const {
-  const Result<std::uint64_t> out_features = detail::check_parts(parts, in_features);
-  if (!out_features) return std::unexpected(out_features.error());
+  std::uint64_t out_features = 0;
   try {
+    const Result<std::uint64_t> checked = detail::check_parts(parts, in_features);
+    if (!checked) return std::unexpected(checked.error());
+    out_features = *checked;
     auto store = std::make_unique<QuantStore::Impl>();
     store->in_features = in_features;
-    store->out_features = *out_features;
+    store->out_features = out_features;
     for (const QuantPart& part : parts) {
       std::vector<float> weights(part.rows * in_features);
       if (Status s = dequantize(part.kind, part.bytes.bytes(), weights); !s) return std::unexpected(s.error());
@@ -96,14 +97,14 @@ Result<ReferenceBackend::QuantStore> ReferenceBackend::load_quant_fused(std::spa
     impl_->shared += store->use.shared_bytes;
     return QuantStore(std::move(store));
   } catch (const std::bad_alloc&) {
-    return no_memory(*out_features, in_features);
+    return no_memory(out_features, in_features);
   } catch (const std::length_error&) {
-    return no_memory(*out_features, in_features);
+    return no_memory(out_features, in_features);
   }
 }
 
 Status ReferenceBackend::gemm_quant(Context&, const HostInput& input, const QuantStore& store, const HostOutput& out,
-                                    std::uint64_t m) const {
+                                    std::uint64_t m) const try {
   if (store.impl_ == nullptr) return moved_from();
   const QuantStore::Impl& s = *store.impl_;
   const Result<detail::CheckedViews> views = detail::check_views(input, out, m, s.in_features, s.out_features);
@@ -124,10 +125,12 @@ Status ReferenceBackend::gemm_quant(Context&, const HostInput& input, const Quan
     }
   }
   return {};
+} catch (const std::bad_alloc&) {
+  return out_of_memory("reference: out of memory in gemm_quant");
 }
 
 Status ReferenceBackend::get_rows(Context&, const QuantStore& store, std::span<const std::uint64_t> row_ids,
-                                  const HostOutput& out) const {
+                                  const HostOutput& out) const try {
   if (store.impl_ == nullptr) return moved_from();
   const QuantStore::Impl& s = *store.impl_;
   const Result<HostOutput> view = detail::check_rows(row_ids, out, s.out_features, s.in_features);
@@ -139,9 +142,11 @@ Status ReferenceBackend::get_rows(Context&, const QuantStore& store, std::span<c
     std::copy_n(s.weights[p].data() + row * s.in_features, s.in_features, view->data + i * view->row_stride);
   }
   return {};
+} catch (const std::bad_alloc&) {
+  return out_of_memory("reference: out of memory in get_rows");
 }
 
-Explanation ReferenceBackend::explain(const QuantStore& store, std::uint64_t m) const {
+Explanation ReferenceBackend::explain(const QuantStore& store, std::uint64_t m) const try {
   if (store.impl_ == nullptr) return {};
   const QuantStore::Impl& s = *store.impl_;
   Explanation e;
@@ -163,13 +168,17 @@ Explanation ReferenceBackend::explain(const QuantStore& store, std::uint64_t m) 
     e.parts.push_back(std::move(p));
   }
   return e;
+} catch (const std::bad_alloc&) {
+  return {};
 }
 
 Result<MemoryUse> ReferenceBackend::memory_plan(std::span<const QuantPart> parts, std::uint64_t in_features,
-                                                std::uint64_t, const LoadOptions&) const {
+                                                std::uint64_t, const LoadOptions&) const try {
   const Result<std::uint64_t> checked = detail::check_parts(parts, in_features);
   if (!checked) return std::unexpected(checked.error());
   return use_of(parts, in_features);
+} catch (const std::bad_alloc&) {
+  return out_of_memory("reference: out of memory in memory_plan");
 }
 
 MemoryUse ReferenceBackend::ledger() const { return {impl_->resident.load(), impl_->shared.load(), 0}; }
