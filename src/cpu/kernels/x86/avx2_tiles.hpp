@@ -39,12 +39,33 @@ template <int C>
   for (int c = 0; c < C; ++c) total[c][0] = total[c][1] = _mm256_setzero_si256();
 }
 
-/// acc = acc + scale * sum, the canonical step.
-[[gnu::always_inline]] inline void f32_step(float* tile, __m256 scale, __m256i sum) {
-  _mm256_storeu_ps(tile, _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(sum), _mm256_loadu_ps(tile)));
+/// acc +- scale * sum, the canonical step.
+[[gnu::always_inline]] inline __m256 f32_step(__m256 acc, __m256 scale, __m256i sum) {
+  return _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(sum), acc);
 }
-[[gnu::always_inline]] inline void f32_step_minus(float* tile, __m256 scale, __m256i sum) {
-  _mm256_storeu_ps(tile, _mm256_fnmadd_ps(scale, _mm256_cvtepi32_ps(sum), _mm256_loadu_ps(tile)));
+[[gnu::always_inline]] inline __m256 f32_step_minus(__m256 acc, __m256 scale, __m256i sum) {
+  return _mm256_fnmadd_ps(scale, _mm256_cvtepi32_ps(sum), acc);
+}
+
+/// Adds group `group` of 32 k of small blocks, scale j of the panel, to tile [column][row]: total[c] are its integer
+/// sums of 16 rows. A column's pointers, and its sum as f32, are taken once for both halves: compilers take it that a
+/// store to the tile may change them.
+template <class F, class Meta, int C>
+[[gnu::always_inline]] inline void add_group(const PanelScales<16>& s, int group, int j, const Meta* meta,
+                                             const __m256i (&total)[C][2], float* tile) {
+  for (int c = 0; c < C; ++c) {
+    const __m256 da = _mm256_broadcast_ss(&meta[c].scale[group]);
+    __m256 sum_of_a{};
+    if constexpr (F::kHasMin) sum_of_a = _mm256_set1_ps(static_cast<float>(meta[c].sums32[group]));
+    for (int h = 0; h < 2; ++h) {
+      float* t = tile + 16 * c + 8 * h;
+      __m256 acc = f32_step(_mm256_loadu_ps(t), _mm256_mul_ps(_mm256_load_ps(&s.d[j][8 * h]), da), total[c][h]);
+      if constexpr (F::kHasMin) {
+        acc = _mm256_fmadd_ps(_mm256_mul_ps(_mm256_load_ps(&s.min[group][8 * h]), da), sum_of_a, acc);
+      }
+      _mm256_storeu_ps(t, acc);
+    }
+  }
 }
 
 /// sum over pairs of factors[i] (int16 pairs of 8 rows) * sums[i] (int16 pair of the column).
@@ -97,22 +118,39 @@ struct Avx2ByteTile {
     }
   }
 
-  /// total[c] = sum over `steps4` steps from k4 on of scale(j) * products.
-  template <int C>
-  [[gnu::always_inline]] static void accumulate(const Panel& panel, int k4, int end, const Columns& x,
-                                                __m256i (&total)[C][2], const auto& scale_of) {
-    if constexpr (kSteps == 1) return accumulate_each<C>(panel, k4, end, x, total, scale_of);
-    clear(total);
-    if constexpr (kSteps >= 4) keep_in_memory();
-#pragma GCC unroll 1
-    for (; k4 < end; k4 += kSteps) {
-      __m256i p[C][2];
-      products<C>(panel, k4, x, p);
-      for (int h = 0; h < 2; ++h) {
-        const __m256i scale = scale_of(k4, h);
-        for (int c = 0; c < C; ++c) total[c][h] = _mm256_add_epi32(total[c][h], _mm256_madd_epi16(p[c][h], scale));
+  /// total[c] (+)= scale(j) * products of kSteps steps from k4 on; those of the first are the total itself, where it
+  /// `Begins`.
+  template <bool Begins, int C>
+  [[gnu::always_inline]] static void add_products(const Panel& panel, int k4, const Columns& x, __m256i (&total)[C][2],
+                                                  const auto& scale_of) {
+    __m256i p[C][2];
+    products<C>(panel, k4, x, p);
+    for (int h = 0; h < 2; ++h) {
+      const __m256i scale = scale_of(k4, h);
+      for (int c = 0; c < C; ++c) {
+        const __m256i more = _mm256_madd_epi16(p[c][h], scale);
+        total[c][h] = Begins ? more : _mm256_add_epi32(total[c][h], more);
       }
+    }
+    if constexpr (kSteps >= 4) keep_in_memory();
+  }
+
+  /// total[c] = sum over Steps steps from k4 on of scale(j) * products.
+  template <int Steps, int C>
+  [[gnu::always_inline]] static void accumulate(const Panel& panel, int k4, const Columns& x, __m256i (&total)[C][2],
+                                                const auto& scale_of) {
+    if constexpr (kSteps == 1) {
+      accumulate_each<C>(panel, k4, k4 + Steps, x, total, scale_of);
+    } else if constexpr (Steps <= 2 * kSteps) {
+      add_products<true>(panel, k4, x, total, scale_of);
+      if constexpr (Steps > kSteps) add_products<false>(panel, k4 + kSteps, x, total, scale_of);
+    } else {
+      clear(total);
       if constexpr (kSteps >= 4) keep_in_memory();
+#pragma GCC unroll 1
+      for (const int end = k4 + Steps; k4 < end; k4 += kSteps) {
+        add_products<false>(panel, k4, x, total, scale_of);
+      }
     }
   }
 
@@ -144,8 +182,8 @@ struct Avx2ByteTile {
     alignas(32) __m256i total[C][2];
     const PanelScales<16>& s = panel.scales;
     if constexpr (F::kFamily == Family::super_block) {
-      accumulate<C>(panel, 0, kChunk / 4, x, total,
-                    [&](int k4, int h) { return load256(&s.sub_scale[k4 / kSubSteps][8 * h]); });
+      accumulate<kChunk / 4>(panel, 0, x, total,
+                             [&](int k4, int h) { return load256(&s.sub_scale[k4 / kSubSteps][8 * h]); });
       for (int c = 0; c < C; ++c) {
         const __m256 da = _mm256_broadcast_ss(&x.meta[c].scale[0]);
         for (int h = 0; h < 2; ++h) {
@@ -156,32 +194,26 @@ struct Avx2ByteTile {
                                           : sums_product<8>(s.sums_factor, h, x.meta[c].sums16);
           }
           const __m256i sum = F::kOffset != 0 && !kPairs ? _mm256_sub_epi32(total[c][h], by_sums) : total[c][h];
-          f32_step(t, _mm256_mul_ps(_mm256_load_ps(&s.d[0][8 * h]), da), sum);
-          if constexpr (F::kHasMin) f32_step_minus(t, _mm256_mul_ps(_mm256_load_ps(&s.min[0][8 * h]), da), by_sums);
+          _mm256_storeu_ps(t, f32_step(_mm256_loadu_ps(t), _mm256_mul_ps(_mm256_load_ps(&s.d[0][8 * h]), da), sum));
+          if constexpr (F::kHasMin) {
+            const __m256 min = _mm256_mul_ps(_mm256_load_ps(&s.min[0][8 * h]), da);
+            _mm256_storeu_ps(t, f32_step_minus(_mm256_loadu_ps(t), min, by_sums));
+          }
         }
       }
     } else {
       constexpr int kScales = 32 / F::kScaleStep;  // per group
       for (int j = 0; j < groups * kScales; ++j) {
-        accumulate<C>(panel, j * kSubSteps, (j + 1) * kSubSteps, x, total,
-                      [](int, int) { return _mm256_set1_epi16(1); });
+        accumulate<kSubSteps>(panel, j * kSubSteps, x, total, [](int, int) { return _mm256_set1_epi16(1); });
         const int g = j / kScales;
-        for (int c = 0; c < C; ++c) {
-          const __m256 da = _mm256_broadcast_ss(&x.meta[c].scale[g]);
-          int sum_of_a = 0;
-          if constexpr (!kPairs) sum_of_a = kScales == 1 ? x.meta[c].sums32[g] : x.meta[c].sums16[j];
-          for (int h = 0; h < 2; ++h) {
-            __m256i sum = total[c][h];
-            if constexpr (F::kOffset != 0 && !kPairs) {
-              sum = _mm256_sub_epi32(sum, _mm256_set1_epi32(F::kOffset * sum_of_a));
-            }
-            f32_step(tile + 16 * c + 8 * h, _mm256_mul_ps(_mm256_load_ps(&s.d[j][8 * h]), da), sum);
-            if constexpr (F::kHasMin) {
-              f32_step(tile + 16 * c + 8 * h, _mm256_mul_ps(_mm256_load_ps(&s.min[g][8 * h]), da),
-                       _mm256_set1_epi32(sum_of_a));
-            }
+        if constexpr (F::kOffset != 0 && !kPairs) {
+          for (int c = 0; c < C; ++c) {
+            const int sum = kScales == 1 ? x.meta[c].sums32[g] : x.meta[c].sums16[j];
+            const __m256i too_much = _mm256_set1_epi32(F::kOffset * sum);
+            for (int h = 0; h < 2; ++h) total[c][h] = _mm256_sub_epi32(total[c][h], too_much);
           }
         }
+        add_group<F>(s, g, j, x.meta, total, tile);
       }
     }
   }
@@ -238,28 +270,20 @@ struct Avx2WordTile {
         const __m256 da = _mm256_broadcast_ss(&x.meta[c].scale[0]);
         for (int h = 0; h < 2; ++h) {
           float* t = tile + 16 * c + 8 * h;
-          f32_step(t, _mm256_mul_ps(_mm256_load_ps(&s.d[0][8 * h]), da), total[c][h]);
+          __m256 acc = f32_step(_mm256_loadu_ps(t), _mm256_mul_ps(_mm256_load_ps(&s.d[0][8 * h]), da), total[c][h]);
           if constexpr (F::kHasMin) {
             const __m256i by_sums = F::kScaleStep == 32 ? sums_product<8>(s.sums_factor, h, x.meta[c].split32[0])
                                                         : sums_product<16>(s.sums_factor, h, x.meta[c].split16[0]);
-            f32_step_minus(t, _mm256_mul_ps(_mm256_load_ps(&s.min[0][8 * h]), da), by_sums);
+            acc = f32_step_minus(acc, _mm256_mul_ps(_mm256_load_ps(&s.min[0][8 * h]), da), by_sums);
           }
+          _mm256_storeu_ps(t, acc);
         }
       }
     } else if constexpr (F::kScaleStep == 32) {
       for (int g = 0; g < groups; ++g) {
         keep_in_memory();
         accumulate<16>(panel, 16 * g, x, total);
-        for (int c = 0; c < C; ++c) {
-          const __m256 da = _mm256_broadcast_ss(&x.meta[c].scale[g]);
-          for (int h = 0; h < 2; ++h) {
-            float* t = tile + 16 * c + 8 * h;
-            f32_step(t, _mm256_mul_ps(_mm256_load_ps(&s.d[g][8 * h]), da), total[c][h]);
-            if constexpr (F::kHasMin) {
-              f32_step(t, _mm256_mul_ps(_mm256_load_ps(&s.min[g][8 * h]), da), _mm256_set1_epi32(x.meta[c].sums32[g]));
-            }
-          }
-        }
+        add_group<F>(s, g, g, x.meta, total, tile);
       }
     } else {
       // Scales per 16: in the a16 order weights 0..15 of a group are steps 0..3 and 8..11.
@@ -269,12 +293,9 @@ struct Avx2WordTile {
           accumulate<4>(panel, 16 * g + 4 * part, x, total);
           accumulate<4>(panel, 16 * g + 8 + 4 * part, x, more);
           for (int c = 0; c < C; ++c) {
-            const __m256 da = _mm256_broadcast_ss(&x.meta[c].scale[g]);
-            for (int h = 0; h < 2; ++h) {
-              f32_step(tile + 16 * c + 8 * h, _mm256_mul_ps(_mm256_load_ps(&s.d[2 * g + part][8 * h]), da),
-                       _mm256_add_epi32(total[c][h], more[c][h]));
-            }
+            for (int h = 0; h < 2; ++h) total[c][h] = _mm256_add_epi32(total[c][h], more[c][h]);
           }
+          add_group<F>(s, g, 2 * g + part, x.meta, total, tile);
         }
       }
     }
