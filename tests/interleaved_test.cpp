@@ -24,6 +24,7 @@ namespace {
 using cpu::FormatKernels;
 using cpu::InstructionSet;
 using cpu::ProductKernel;
+using test::Guard;
 using test::GuardedBuffer;
 using test::same_bits;
 using Kind = GgufQuantType;
@@ -38,7 +39,7 @@ std::vector<float> product(const InstructionSet& isa, const ProductKernel& kerne
                            std::size_t interleaved, std::size_t begin = 0) {
   const cpu::ActivationSpec spec = kernel.activations(m);
   const std::size_t chunks = cpu::chunks_of(k);
-  const GuardedBuffer w(weights), out(m * n * sizeof(float));
+  const GuardedBuffer w(weights, (m + n) % 2 == 0 ? Guard::before : Guard::behind), out(m * n * sizeof(float));
   const GuardedBuffer values(cpu::values_bytes(spec, k, m));
   const GuardedBuffer meta(chunks * m * cpu::meta_bytes(spec));
   const GuardedBuffer scratch((kernel.scratch_bytes(m, k) + 63) / 64 * 64);

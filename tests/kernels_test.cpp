@@ -1,5 +1,5 @@
 // The dispatch table is the test plan: every instruction set x format x precision that this machine
-// runs, on awkward shapes, with buffers that end at a guard page, compared bit for bit with scalar.
+// runs, on awkward shapes, with buffers that end or begin at a guard page, compared bit for bit with scalar.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -27,6 +27,7 @@ using cpu::ActivationSpec;
 using cpu::FormatKernels;
 using cpu::InstructionSet;
 using cpu::ProductKernel;
+using test::Guard;
 using test::GuardedBuffer;
 using test::same_bits;
 
@@ -48,7 +49,9 @@ Product run(const InstructionSet& isa, const ProductKernel& kernel, std::span<co
             std::size_t k, std::span<const float> x, std::size_t m, const float* bias = nullptr) {
   const ActivationSpec spec = kernel.activations(m);
   const std::size_t chunks = cpu::chunks_of(k);
-  const GuardedBuffer w(weights), input(std::as_bytes(x)), out(m * n * sizeof(float));
+  // Every m meets even and odd n.
+  const GuardedBuffer w(weights, (m + n) % 2 == 0 ? Guard::before : Guard::behind);
+  const GuardedBuffer input(std::as_bytes(x)), out(m * n * sizeof(float));
   const GuardedBuffer values(cpu::values_bytes(spec, k, m));
   const GuardedBuffer meta(chunks * m * cpu::meta_bytes(spec));
   const GuardedBuffer scratch((kernel.scratch_bytes(m, k) + 63) / 64 * 64);
@@ -328,11 +331,14 @@ TEST(InstructionSets, AnUnknownOneIsAnError) {
   EXPECT_FALSE(cpu.new_context());
 }
 
-TEST(GuardedBufferDeathTest, TheGuardPageBites) {
-  const GuardedBuffer buffer(100);
+TEST(GuardedBufferDeathTest, TheGuardPagesBite) {
+  const GuardedBuffer buffer(100), other(100, Guard::before);
   volatile std::byte* data = buffer.data();
   data[99] = std::byte{1};
   EXPECT_DEATH(data[100] = std::byte{1}, "");
+  data = other.data();
+  data[0] = std::byte{1};
+  EXPECT_DEATH(data[-1] = std::byte{1}, "");
 }
 
 TEST(Kernels, ALayoutOfPreparedActivationsHasRoomForEverySpec) {

@@ -3,6 +3,7 @@
 // elsewhere (memory_test.cpp).
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
@@ -156,6 +157,17 @@ TEST(OutOfMemory, CpuBackend) {
   sweep("forward, prepared", true, [&] { return outcome(layer->forward(ctx, prepared, y)); });
   const auto other = QuantLinear<CpuBackend>::from_gguf_fused(cpu, std::vector{part(GgufQuantType::F32)}, kColumns);
   sweep("forward, prepared for another", false, [&] { return outcome(other->forward(ctx, prepared, y)); });
+  const auto permuted = QuantLinear<CpuBackend>::from_gguf_fused(cpu, std::vector{part(GgufQuantType::Q4_K)}, kColumns,
+                                                                 {.layout = StoreLayout::interleaved});
+  const std::vector<std::uint64_t> ids = {5, 2};
+  const std::vector<float> untouched(2 * kColumns, -1.0f);
+  std::vector<float> rows = untouched;
+  sweep("get_rows, interleaved", true, [&] {
+    Outcome result = outcome(permuted->get_rows(ctx, ids, rows));
+    EXPECT_EQ(rows == untouched, result.has_value()) << "written before it failed, or not at all";
+    std::ranges::copy(untouched, rows.begin());
+    return result;
+  });
   std::vector<std::byte> bytes(layer->store().parts()[0].bytes.size());
   sweep("export_part", true, [&] { return outcome(layer->store().export_part(0, bytes)); });
   sweep("export_part, of none", false, [&] { return outcome(layer->store().export_part(1, bytes)); });

@@ -1,4 +1,5 @@
-// Memory that ends exactly at a page nobody may touch: one byte too far and the process traps.
+// Memory between two pages nobody may touch, that ends or begins exactly at one: one byte too far and the process
+// traps.
 #pragma once
 
 #include <sys/mman.h>
@@ -11,19 +12,24 @@
 
 namespace quantlinear::test {
 
+/// Which end of the memory is exactly at a page.
+enum class Guard { behind, before };
+
 class GuardedBuffer {
  public:
-  explicit GuardedBuffer(std::size_t size) : size_(size) {
+  explicit GuardedBuffer(std::size_t size, Guard guard = Guard::behind) : size_(size) {
     const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
     const std::size_t pages = (size + page - 1) / page * page;
-    mapped_ = pages + page;
+    mapped_ = page + pages + page;
     void* p = mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) throw std::bad_alloc();
     base_ = static_cast<std::byte*>(p);
-    mprotect(base_ + pages, page, PROT_NONE);
-    data_ = base_ + pages - size;
+    mprotect(base_, page, PROT_NONE);
+    mprotect(base_ + page + pages, page, PROT_NONE);
+    data_ = base_ + page + (guard == Guard::before ? 0 : pages - size);
   }
-  explicit GuardedBuffer(std::span<const std::byte> bytes) : GuardedBuffer(bytes.size()) {
+  explicit GuardedBuffer(std::span<const std::byte> bytes, Guard guard = Guard::behind)
+      : GuardedBuffer(bytes.size(), guard) {
     if (!bytes.empty()) std::memcpy(data_, bytes.data(), bytes.size());
   }
   GuardedBuffer(const GuardedBuffer&) = delete;
