@@ -146,6 +146,11 @@ TEST(OutOfMemory, CpuBackend) {
   const CpuBackend cpu(options);
   sweep_backend("cpu", cpu);
 
+  options.instruction_set = "avx9000, which nobody has";
+  const CpuBackend refused(options);
+  sweep("status", false, [&] { return outcome(refused.status()); });
+  sweep("new_context, refused", false, [&] { return outcome(refused.new_context()); });
+
   const auto layer = QuantLinear<CpuBackend>::from_gguf_fused(cpu, std::vector{part(GgufQuantType::Q6_K)}, kColumns);
   const std::vector<float> x = test::random_activations(kColumns, 2);
   std::vector<float> y(kRows);

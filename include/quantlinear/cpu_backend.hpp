@@ -59,7 +59,7 @@ class CpuBackend {
   /// The instruction set in use, e.g. "avx2".
   [[nodiscard]] std::string_view instruction_set() const noexcept;
   [[nodiscard]] std::size_t threads() const noexcept;
-  /// All instruction sets of this build, weakest first. Static storage.
+  /// All instruction sets of this build, weakest first. Static storage. Empty if there is no memory for them.
   [[nodiscard]] static std::span<const InstructionSetInfo> instruction_sets();
 
   [[nodiscard]] Result<Context> new_context() const;

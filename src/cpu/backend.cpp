@@ -130,11 +130,13 @@ CpuBackend::CpuBackend(const CpuOptions& options) : impl_(std::make_shared<Impl>
   impl_->executor = options.executor ? options.executor : make_thread_pool(options.threads);
 }
 
-Status CpuBackend::status() const { return impl_->status; }
+Status CpuBackend::status() const try { return impl_->status; } catch (const std::bad_alloc&) {
+  return out_of_memory("cpu: out of memory in status");
+}
 std::string_view CpuBackend::instruction_set() const noexcept { return impl_->isa->name; }
 std::size_t CpuBackend::threads() const noexcept { return impl_->executor->concurrency(); }
 
-std::span<const InstructionSetInfo> CpuBackend::instruction_sets() {
+std::span<const InstructionSetInfo> CpuBackend::instruction_sets() try {
   static const std::vector<std::string> reasons = [] {
     std::vector<std::string> r;
     for (const cpu::InstructionSet& isa : cpu::instruction_sets()) {
@@ -151,6 +153,8 @@ std::span<const InstructionSetInfo> CpuBackend::instruction_sets() {
     return r;
   }();
   return infos;
+} catch (const std::bad_alloc&) {
+  return {};
 }
 
 Result<CpuBackend::Context> CpuBackend::new_context() const try {
