@@ -5,9 +5,10 @@
 #include <concepts>
 #include <cstdint>
 #include <expected>
-#include <new>
+#include <initializer_list>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 namespace quantlinear {
@@ -45,25 +46,25 @@ using Status = Result<void>;
   return std::unexpected(Error{code, std::move(message), byte_offset});
 }
 
-/// An out_of_memory error whose message is the parts (text and integers) one after the other, or "out of memory" if
-/// there is no memory for that either. Does not throw:
+namespace detail {
+/// A piece of a message: text, or a number.
+struct MessagePart {
+  MessagePart(std::string_view piece) noexcept : text(piece) {}
+  MessagePart(const char* piece) noexcept : text(piece) {}
+  MessagePart(const std::string& piece) noexcept : text(piece) {}
+  MessagePart(std::unsigned_integral auto value) noexcept : number(value) {}
+  std::string_view text;
+  std::optional<std::uint64_t> number;
+};
+[[nodiscard]] std::unexpected<Error> joined_out_of_memory(std::initializer_list<MessagePart> parts) noexcept;
+}  // namespace detail
+
+/// An out_of_memory error whose message is the parts (text and unsigned integers) one after the other, or "out of
+/// memory" if there is no memory for that either. Does not throw:
 /// `catch (const std::bad_alloc&) { return out_of_memory("bias: cannot allocate ", count, " floats"); }`.
 template <class... Parts>
 [[nodiscard]] std::unexpected<Error> out_of_memory(const Parts&... parts) noexcept {
-  try {
-    std::string message;
-    const auto append = [&]<class Part>(const Part& part) {
-      if constexpr (std::integral<Part>) {
-        message += std::to_string(part);
-      } else {
-        message += part;
-      }
-    };
-    (append(parts), ...);
-    return fail(ErrorCode::out_of_memory, std::move(message));
-  } catch (const std::bad_alloc&) {
-    return fail(ErrorCode::out_of_memory, "out of memory");  // strings this short keep their bytes themselves
-  }
+  return detail::joined_out_of_memory({detail::MessagePart(parts)...});
 }
 
 }  // namespace quantlinear

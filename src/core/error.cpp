@@ -1,5 +1,7 @@
 #include "quantlinear/error.hpp"
 
+#include <new>
+
 namespace quantlinear {
 
 const char* to_string(ErrorCode code) noexcept {
@@ -22,6 +24,22 @@ const char* to_string(ErrorCode code) noexcept {
       return "device";
   }
   return "unknown";
+}
+
+std::unexpected<Error> detail::joined_out_of_memory(std::initializer_list<MessagePart> parts) noexcept {
+  try {
+    std::string message;
+    for (const MessagePart& part : parts) {
+      if (part.number) {
+        message += std::to_string(*part.number);
+      } else {
+        message += part.text;
+      }
+    }
+    return fail(ErrorCode::out_of_memory, std::move(message));
+  } catch (const std::bad_alloc&) {
+    return fail(ErrorCode::out_of_memory, "out of memory");  // strings this short keep their bytes themselves
+  }
 }
 
 }  // namespace quantlinear
