@@ -11,6 +11,8 @@ namespace {
 struct Avx512F32Tile {
   static constexpr std::uint16_t kSideBySide = 2;
   static constexpr int kColumns = 12;
+  template <class F>
+  static constexpr int kColumnsInPlace = kColumns;
   // Measured on Zen 5. Few columns wait for memory, which prefers fewer rows at a time.
   template <int Bytes>
   static constexpr InPlace in_place(std::size_t m, std::size_t /*row_bytes*/) {
@@ -20,6 +22,11 @@ struct Avx512F32Tile {
   static constexpr std::size_t kMostInPlace = SIZE_MAX;
   template <int Bytes>
   static constexpr std::size_t kFloatsGemmFrom = Bytes == 4 ? 2 : 3;  // measured on Zen 4
+
+  template <class F>
+  static constexpr std::size_t pass(std::size_t left, bool /*in_place*/) {
+    return 2 * even_pass((left + 1) / 2, kColumns / 2);
+  }
 
   template <int C, class F, Besides B>
   [[gnu::always_inline]] static void multiply(const F32Rows<F, B>& weights, const float* x, std::size_t count,

@@ -169,10 +169,14 @@ constexpr ProductKernel f32_product() {
           [](std::size_t m) -> KernelDescription {
             constexpr bool kFloats = F::kFamily == Family::float_weight;
             if (m >= kF32GemmFrom<F, Tile>) {
-              return {"gemm",
-                      converts_in_tile<F, Tile>(m) ? "weights read in place"
-                                                   : "16 rows x 256 decoded to an f32 panel in the first-level cache",
-                      kF32TileRows, static_cast<std::size_t>(Tile::kColumns)};
+              if (converts_in_tile<F, Tile>(m)) {
+                constexpr std::size_t kColumns = Tile::kColumns, kInPlace = Tile::template kColumnsInPlace<F>;
+                const bool wide = kInPlace > kColumns && m > kColumns;
+                return {"gemm", "weights read in place", wide ? kF32TileRows / 2 : kF32TileRows,
+                        wide ? kInPlace : kColumns};
+              }
+              return {"gemm", "16 rows x 256 decoded to an f32 panel in the first-level cache", kF32TileRows,
+                      static_cast<std::size_t>(Tile::kColumns)};
             }
             if (kFloats) {
               return {"gemv",

@@ -13,7 +13,7 @@
 namespace quantlinear::cpu {
 namespace {
 
-inline constexpr std::size_t kF32TileRows = 4;
+inline constexpr std::size_t kF32TileRows = 4;    ///< wide passes: by twos
 inline constexpr std::size_t kF32PanelRows = 16;  ///< 16 KiB as f32
 inline constexpr std::size_t kF32Rows = 64;
 
@@ -36,13 +36,13 @@ struct F32Rows {
     return {first + rows * stride, stride, B == Besides::fetching ? ahead + rows * stride : nullptr,
             B == Besides::keeping ? panel + rows * kChunk : nullptr};
   }
-  /// To be called for every eight k: the rows take turns, a cache line of each.
+  /// To be called for every eight k by who multiplies `Rows` of them: they take turns, a cache line of each.
+  template <std::size_t Rows>
   [[gnu::always_inline]] void fetch(std::size_t k) const {
     if constexpr (B == Besides::fetching) {
       constexpr std::size_t kLine = 64 / F::kBlockBytes, kTurns = kLine / 8;
-      const std::size_t turn = k % kLine / 8;
-      for (std::size_t row = 0; row < kF32TileRows; row += kTurns) {
-        prefetch<64, FetchTo<F>::kPanels>(ahead + (row + turn) * stride + k / kLine * 64);
+      for (std::size_t row = k % kLine / 8; row < Rows; row += kTurns) {
+        prefetch<64, FetchTo<F>::kPanels>(ahead + row * stride + k / kLine * 64);
       }
     }
   }
@@ -52,19 +52,22 @@ struct F32Rows {
   }
 };
 
-/// Calls pass.operator()<C>(c) for columns c .. c+C-1 until all are done. C is a multiple of Step, no more than Most,
-/// and nearly the same in each pass: one or two columns do not fill the multipliers.
-template <int Step, int Most, class Pass>
-[[gnu::always_inline]] inline void in_even_passes(std::size_t columns, Pass pass) {
-  constexpr std::size_t kMost = Most / Step;
-  const std::size_t steps = (columns + Step - 1) / Step;
-  std::size_t passes = (steps + kMost - 1) / kMost;
-  for (std::size_t done = 0; done < steps; --passes) {
-    const std::size_t now = (steps - done + passes - 1) / passes;
-    unroll<kMost>([&]<int I>() {
-      if (now == I + 1) pass.template operator()<(I + 1) * Step>(done * Step);
+/// How many of the columns that are left to take next, so that passes of `most` or less are nearly the same: one or two
+/// columns do not fill the multipliers.
+constexpr std::size_t even_pass(std::size_t left, std::size_t most) {
+  const std::size_t passes = (left + most - 1) / most;
+  return (left + passes - 1) / passes;
+}
+
+/// Calls pass.operator()<C>(c) for columns c .. c+C-1 until all are done; width(left) says how many come next, C, which
+/// is a multiple of Step and no more than Most.
+template <int Step, int Most, class Width, class Pass>
+[[gnu::always_inline]] inline void in_passes(std::size_t columns, Width width, Pass pass) {
+  for (std::size_t done = 0, now = 0; done < columns; done += now) {
+    now = width(columns - done);
+    unroll<Most / Step>([&]<int I>() {
+      if (now == (I + 1) * Step) pass.template operator()<(I + 1) * Step>(done);
     });
-    done += now;
   }
 }
 
@@ -82,7 +85,8 @@ struct InPlace {
 
 /// Tile must offer:
 ///   kSideBySide     how many activation rows are prepared side by side (ActivationSpec)
-///   kColumns        the most columns of a pass, a multiple of kSideBySide
+///   kColumns        the most columns of a pass, a multiple of kSideBySide; kColumnsInPlace<F>: of weights in place
+///   pass<F>(left, in_place)   how many of the columns that are left are the next pass, rounded up to kSideBySide
 ///   kMostInPlace<F>   up to this many columns float weights are read, and converted, in every pass; with more in the
 ///                     first one, which leaves the others a panel
 ///   template <int Bytes> static constexpr InPlace in_place(m, row_bytes)   how those are read
@@ -135,7 +139,8 @@ void gemm_f32(const ProductArgs& args) noexcept {
         }
       }
       std::size_t fetched = 0;
-      in_even_passes<Tile::kSideBySide, Tile::kColumns>(args.x.m, [&]<int C>(std::size_t c) {
+      const auto width = [&](std::size_t columns) { return Tile::template pass<F>(columns, in_place_only); };
+      in_passes<Tile::kSideBySide, Tile::template kColumnsInPlace<F>>(args.x.m, width, [&]<int C>(std::size_t c) {
         const float* x = static_cast<const float*>(args.x.values) + (at.chunk * stored + c) * kChunk;
         const auto multiply = [&](const auto& weights) {
           f32_tiles<Tile, C>(weights, rows, x, (count + 7) / 8 * 8, results + c * kF32Rows + row - at.row);
@@ -145,15 +150,20 @@ void gemm_f32(const ProductArgs& args) noexcept {
             return multiply(F32Rows<F, Besides::fetching>{block, args.row_bytes, next, nullptr});
           }
           if (in_place_only) return multiply(F32Rows<F, Besides::nothing>{block, args.row_bytes, nullptr, nullptr});
-          // What comes next is fetched with the passes, a share with each: there is hardly any decoding to do it with.
-          for (; fetched < rows && fetched * args.x.m < rows * (c + C); ++fetched) fetch_next(fetched);
-          if constexpr (Tile::template kMostInPlace<F> != SIZE_MAX) {
-            if (by_tiles && c == 0)
-              return multiply(F32Rows<F, Besides::keeping>{block, args.row_bytes, nullptr, panel});
-          }
         }
-        multiply(F32Rows<formats::F32, Besides::nothing>{reinterpret_cast<const std::uint8_t*>(panel),
-                                                         kChunk * sizeof(float), nullptr, nullptr});
+        if constexpr (C <= Tile::kColumns) {
+          if constexpr (kFloats) {
+            // There is hardly any decoding to fetch with: a share of what comes next is, with each pass.
+            for (; fetched < rows && fetched * args.x.m < rows * (c + C); ++fetched) fetch_next(fetched);
+            if constexpr (Tile::template kMostInPlace<F> != SIZE_MAX) {
+              if (by_tiles && c == 0) {
+                return multiply(F32Rows<F, Besides::keeping>{block, args.row_bytes, nullptr, panel});
+              }
+            }
+          }
+          multiply(F32Rows<formats::F32, Besides::nothing>{reinterpret_cast<const std::uint8_t*>(panel),
+                                                           kChunk * sizeof(float), nullptr, nullptr});
+        }
       });
     }
   };
