@@ -103,6 +103,20 @@ TEST(Proof, OneWrongBitInTheGemmRegimeIsConvicted) {
   EXPECT_EQ(proof.where.find("product of weight row 32 and input row 16 of 17: found "), 0u) << proof.where;
 }
 
+TEST(Proof, OneWrongBitInLongRowsOfFloatsIsConvicted) {
+  constexpr std::size_t kF32 = static_cast<std::size_t>(Precision::f32);
+  FormatKernels kernels = *scalar().find(Kind::F16);
+  kernels.product[kF32].run = [](const ProductArgs& args) noexcept {
+    scalar().find(Kind::F16)->product[kF32].run(args);
+    if (args.row_bytes >= 4096 && args.x.m == 2) flip_last_bit(args.out[args.out_stride + 7]);
+  };
+  const FormatKernels* format = &kernels;
+  InstructionSet set = scalar();
+  set.formats = {&format, 1};
+  const Proof proof = cpu::prove(set, scalar(), Kind::F16, Precision::f32);
+  EXPECT_EQ(proof.where.find("product in long rows of weight row 7 and input row 1 of 2: found "), 0u) << proof.where;
+}
+
 TEST(Proof, AResultThatIsNotWrittenIsConvicted) {
   const Faulty faulty([](const ProductArgs& args) noexcept {
     ProductArgs fewer = args;

@@ -25,6 +25,8 @@ constexpr std::size_t kMost = 66;       // a GEMM, even of kernels that have one
 constexpr std::size_t kColumnCounts[] = {1, 2, 3, 4, 5, 6, 7, 8, 15, kDifferent, kMost};  // passes of GEMVs, and GEMMs
 constexpr std::size_t kWithBias = 3;  // the others without, since it hides the last bits
 constexpr std::size_t kNanColumn = 5;
+// Floats in rows of a page, and of many, are read by other kernels than those in short ones.
+constexpr std::size_t kFloatsApart[] = {4096, 69632};
 
 /// splitmix64: small, and the same on every machine.
 struct Random {
@@ -89,6 +91,14 @@ std::vector<std::byte> weights(const QuantTypeInfo& info) {
     bytes.insert(bytes.end(), block.begin(), block.end());
   }
   return bytes;
+}
+
+/// The same rows, `row_bytes` from one to the next, with zeros behind each.
+std::vector<std::byte> rows_apart(std::span<const std::byte> rows, std::size_t row_bytes) {
+  std::vector<std::byte> apart(kRows * row_bytes);
+  const std::size_t size = rows.size() / kRows;
+  for (std::size_t i = 0; i < kRows; ++i) std::memcpy(apart.data() + i * row_bytes, rows.data() + i * size, size);
+  return apart;
 }
 
 /// kMost rows of activations, kDifferent of them: random, but all of them largest, of one sign and of both, tiny, and
@@ -229,6 +239,12 @@ Proof prove(const InstructionSet& set, const InstructionSet& scalar, GgufQuantTy
     return {};
   };
   Proof proof = check(product, w, 0, "product");
+  if (info->block_elements == 1) {
+    for (const std::size_t row_bytes : kFloatsApart) {
+      if (proof.fault != Proof::Fault::none) return proof;
+      proof = check(product, rows_apart(w, row_bytes), 0, "product in long rows");
+    }
+  }
   if (proof.fault != Proof::Fault::none || precision != Precision::a8 || kernels->interleaved.run == nullptr) {
     return proof;
   }
