@@ -1,6 +1,10 @@
 // Split sets: one model from any of its parts, or a refusal that says which part and key is wrong.
 #include <gtest/gtest.h>
 
+#include <array>
+#include <fstream>
+#include <string_view>
+
 #include "gguf_raw.hpp"
 
 namespace {
@@ -183,9 +187,15 @@ TEST_F(GgufSplit, N168_NameInBoth) {
   const auto opened = GgufFile::open(path(0));
   ASSERT_FALSE(opened);
   EXPECT_EQ(opened.error().code, ErrorCode::malformed_file);
-  EXPECT_NE(opened.error().message.find("tensor name t0: found in this part and in " + path(0).string()),
-            std::string::npos)
-      << opened.error().message;
+  ASSERT_TRUE(opened.error().byte_offset);
+  EXPECT_EQ(opened.error().message, path(2).string() + ": tensor name (0, t0) at byte " +
+                                        std::to_string(*opened.error().byte_offset) + ": found in this part and in " +
+                                        path(0).string() + ", names must be unique");
+  std::ifstream part(path(2), std::ios::binary);
+  part.seekg(static_cast<std::streamoff>(*opened.error().byte_offset));
+  std::array<char, 10> record{};
+  part.read(record.data(), record.size());
+  EXPECT_EQ(std::string_view(record.data(), record.size()), std::string_view("\2\0\0\0\0\0\0\0t0", 10));
 }
 
 // 169, opened at part 2, is OpensFromAnyPart.

@@ -51,16 +51,19 @@ Result<std::shared_ptr<const GgufFile::State>> join(std::vector<Part> parts) {
       state->names = std::move(part.layout.names);
       continue;
     }
-    for (GgufTensorInfo& tensor : part.layout.tensors) {
+    const auto name_of = [&](std::uint32_t i) { return std::string_view(state->tensors[i].name); };
+    std::uint64_t at = part.layout.tensor_list;
+    for (std::size_t i = 0; i < part.layout.tensors.size(); ++i) {
+      GgufTensorInfo& tensor = state->tensors.emplace_back(std::move(part.layout.tensors[i]));
       tensor.part = p;
-      state->tensors.push_back(std::move(tensor));
-      const auto name_of = [&](std::uint32_t i) { return std::string_view(state->tensors[i].name); };
-      if (const auto earlier = state->names.insert(state->tensors.back().name, name_of)) {
-        return fail(ErrorCode::malformed_file, part.label + ": tensor name " + printable(state->tensors.back().name) +
-                                                   ": found in this part and in " +
-                                                   state->parts[state->tensors[*earlier].part].label +
-                                                   ", names must be unique");
+      if (const auto earlier = state->names.insert(tensor.name, name_of)) {
+        return fail(ErrorCode::malformed_file,
+                    part.label + ": tensor name (" + std::to_string(i) + ", " + printable(tensor.name) + ") at byte " +
+                        std::to_string(at) + ": found in this part and in " +
+                        state->parts[state->tensors[*earlier].part].label + ", names must be unique",
+                    at);
       }
+      at += record_bytes(tensor);
     }
     part.layout.tensors = {};
   }

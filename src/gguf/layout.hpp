@@ -13,12 +13,18 @@ namespace quantlinear::gguf {
 
 struct Layout {
   std::uint32_t version = 0;
-  std::uint32_t alignment = 32;  ///< of tensor data, in bytes
-  std::uint64_t data_start = 0;  ///< <= size of the file
+  std::uint32_t alignment = 32;   ///< of tensor data, in bytes
+  std::uint64_t tensor_list = 0;  ///< where the records of the tensors begin
+  std::uint64_t data_start = 0;   ///< <= size of the file
   GgufMetadata metadata;
   std::vector<GgufTensorInfo> tensors;  ///< part is 0
   NameIndex names;                      ///< of tensors
 };
+
+/// How many bytes the record of a tensor takes in the header.
+[[nodiscard]] inline std::uint64_t record_bytes(const GgufTensorInfo& tensor) noexcept {
+  return 8 + tensor.name.size() + 4 + 8 * tensor.dims.size() + 4 + 8;
+}
 
 /// Parses and checks the header of `file` (its name for messages). Reads nothing of the data.
 /// May throw std::bad_alloc.

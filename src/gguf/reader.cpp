@@ -188,6 +188,7 @@ Result<Layout> read_layout(HeaderBytes bytes, std::string_view file) {
   if (!cursor.ok()) return cursor.error();
   metadata->header = cursor.at(0);  // for now: the header may still move
   take_alignment(cursor, *metadata, layout.alignment);
+  layout.tensor_list = cursor.position();
   find_tensors(cursor, tensor_count, starts);
   take_tensors(cursor, starts, layout);
   if (cursor.ok()) place_tensors(cursor, bytes.file_size(), layout, starts);
