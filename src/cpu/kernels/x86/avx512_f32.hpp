@@ -38,7 +38,7 @@ struct Avx512F32Tile {
       for (auto& v : row) v = _mm512_setzero_ps();
     }
     for (std::size_t k = 0; k < count; k += 8) {
-      weights.fetch(k);
+      weights.template fetch<kF32TileRows>(k);
       __m512 w[4];
       for (std::size_t r = 0; r < 4; ++r) w[r] = twice(weights, r, k);
       for (int c = 0; c < kPairs; ++c) {
