@@ -27,10 +27,11 @@ struct Part {
   std::string tensor;  // its name; "t<no>" if empty
   bool no_as_string = false;
   bool with_keys = true;
+  std::string before = {};  // the name of a tensor in front of it, of two rows of 4 floats
 
   [[nodiscard]] Raw file() const {
     Raw f;
-    f.head(1, with_keys ? 4 : 1).key("general.name", STRING).text(no == 0 ? "first" : "later");
+    f.head(before.empty() ? 1 : 2, with_keys ? 4 : 1).key("general.name", STRING).text(no == 0 ? "first" : "later");
     if (with_keys) {
       if (no_as_string) {
         f.key("split.no", STRING).text("0");
@@ -42,7 +43,8 @@ struct Part {
     }
     std::string name = tensor;
     if (name.empty()) name.append("t").append(std::to_string(no));
-    f.tensor(name, {8}, 0, 0).data(0);
+    if (!before.empty()) f.tensor(before, {4, 2}, 0, 0);
+    f.tensor(name, {8}, 0, before.empty() ? 0 : 32).data(before.empty() ? 0 : 32);
     for (int i = 0; i < 8; ++i) f.put(static_cast<float>(no * 10) + static_cast<float>(i));
     return f;
   }
@@ -183,12 +185,13 @@ TEST_F(GgufSplit, TotalsDiffer) {
 }
 
 TEST_F(GgufSplit, N168_NameInBoth) {
-  write(2, {.no = 2, .tensor = "t0"});
+  for (unsigned no = 0; no < 2; ++no) write(no, {.no = no, .tensors = 4, .tensor = {}});
+  write(2, {.no = 2, .tensors = 4, .tensor = "t0", .before = "other"});
   const auto opened = GgufFile::open(path(0));
   ASSERT_FALSE(opened);
   EXPECT_EQ(opened.error().code, ErrorCode::malformed_file);
   ASSERT_TRUE(opened.error().byte_offset);
-  EXPECT_EQ(opened.error().message, path(2).string() + ": tensor name (0, t0) at byte " +
+  EXPECT_EQ(opened.error().message, path(2).string() + ": tensor name (1, t0) at byte " +
                                         std::to_string(*opened.error().byte_offset) + ": found in this part and in " +
                                         path(0).string() + ", names must be unique");
   std::ifstream part(path(2), std::ios::binary);
